@@ -1,0 +1,112 @@
+"""One hash of code: `code_key` changes when a module, or anything of ours that it imports, changes its meaning.
+
+Syntax trees are hashed, without docstrings and positions, so a comment or a reworded docstring keeps the key. Ours
+are the four packages of the house and, for a user's module, whatever it imports that is neither in the standard
+library nor installed by a package manager.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.util
+import os
+import sysconfig
+from pathlib import Path
+
+HOUSE = ("mdpkit", "algorithms", "theory_checks", "figures")
+
+
+def code_key(module: str, salt: str = "") -> str:
+    """64 hexadecimal digits over the code of ``module`` and of all of ours that it imports, directly or not.
+
+    Parameters
+    ----------
+    module : str
+        Dotted name; it need not be imported, but must be found.
+    salt : str
+        Versions and flags that belong to the key.
+    """
+    digest = hashlib.sha256(salt.encode())
+    for name, tree in sorted(_closure(module).items()):
+        digest.update(f"\0{name}\0".encode())
+        digest.update(tree.encode())
+    return digest.hexdigest()
+
+
+def sources(module: str) -> tuple[str, ...]:
+    """The names of the modules that `code_key` hashes, sorted."""
+    return tuple(sorted(_closure(module)))
+
+
+def _closure(module: str) -> dict[str, str]:
+    seen: dict[str, str] = {}
+    todo = [module]
+    while todo:
+        name = todo.pop()
+        path = _source(name)
+        if name in seen or path is None:
+            continue
+        stat = os.stat(path)
+        tree, imports = _parse(str(path), stat.st_mtime_ns, stat.st_size, name)
+        seen[name] = tree
+        todo += [i for i in imports if i not in seen]
+    return seen
+
+
+def _source(name: str) -> Path | None:
+    """The file of a module of ours, or None. Only the root is looked up: nothing is imported on the way."""
+    root, *parts = name.split(".")
+    try:
+        spec = importlib.util.find_spec(root)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        return None
+    path = Path(spec.origin)
+    for part in parts:
+        folder = path.parent / part
+        path = folder / "__init__.py" if folder.is_dir() else path.parent / f"{part}.py"
+    if not path.is_file():
+        return None
+    return path if root in HOUSE or not _installed(path) else None
+
+
+def _installed(path: Path) -> bool:
+    return any(path.is_relative_to(d) for d in _library_folders())
+
+
+@functools.cache
+def _library_folders() -> tuple[Path, ...]:
+    paths = sysconfig.get_paths()
+    return tuple({Path(paths[k]) for k in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+@functools.lru_cache(maxsize=1024)
+def _parse(path: str, mtime: int, size: int, name: str) -> tuple[str, tuple[str, ...]]:
+    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+    package = name if path.endswith("__init__.py") else name.rpartition(".")[0]
+    imports: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports += [a.name for a in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            imports += _from(node, package)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module | ast.AsyncFunctionDef):
+            _drop_docstring(node)
+    return ast.dump(tree, annotate_fields=False), tuple(imports)
+
+
+def _from(node: ast.ImportFrom, package: str) -> list[str]:
+    parts = package.split(".")
+    base = ".".join(parts[: len(parts) - node.level + 1]) if node.level else ""
+    module = ".".join(p for p in (base, node.module or "") if p)
+    return [module, *(f"{module}.{a.name}" for a in node.names)]
+
+
+def _drop_docstring(node: ast.FunctionDef | ast.ClassDef | ast.Module | ast.AsyncFunctionDef) -> None:
+    body = node.body
+    if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) \
+            and isinstance(body[0].value.value, str):
+        node.body = body[1:] or [ast.Pass()]

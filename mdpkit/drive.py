@@ -1,0 +1,133 @@
+"""`drive` and `call`: how a compiled learner is let into a world, and how its log comes out.
+
+They are methods of every access object that has a world (``access.drive(...)``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mdpkit import validate
+from mdpkit.errors import AccessDenied, MdpkitError
+from mdpkit.records import Trace
+
+CHUNK_BYTES = 2**22      # a crossing costs some 50 us: chunks of megabytes make it vanish, and still fit a cache
+CHUNK_ROWS = 2**14
+VERB_OF_FIELD = {"here": "step", "lives": "start", "begin": "start", "allowed": "reset", "asks": "ask",
+                 "context_size": "reveal"}
+
+
+def drive(access: Any, kernel: Callable, state: tuple, log: Any, n: int, rng: np.random.Generator) -> Trace | None:
+    """Play n episodes inside ``kernel`` and stream its log.
+
+    Parameters
+    ----------
+    kernel : compiled function ``(world, *state, log, first, rng)``
+        Plays ``len(log)`` episodes, the first of them episode ``first`` of the run, and writes one row an episode.
+    state : tuple of arrays
+        What the learner remembers between chunks.
+    log : array, or NamedTuple of arrays
+        One row, as it stands before the kernel writes it. A log of several fields comes to the kernel as that
+        NamedTuple of arrays with a leading axis; the first field counts as the policy.
+    n : int
+        Episodes.
+    rng : numpy.random.Generator
+        The learner's own.
+
+    Returns
+    -------
+    Trace or None
+        The trace, unless the access object has a ``watch``, which has then seen every row.
+
+    Raises
+    ------
+    AccessDenied
+        The kernel uses a verb that this access does not grant, or breaks a rule of the world.
+    """
+    n = validate.count("n", n, 0)
+    validate.generator("rng", rng)
+    row = tuple(np.asarray(field) for field in log) if isinstance(log, tuple) else (np.asarray(log),)
+    chunk = access.chunk or max(1, min(CHUNK_ROWS, CHUNK_BYTES // max(8, sum(f.nbytes for f in row))))
+    buffers = tuple(np.empty((min(chunk, n), *field.shape), field.dtype) for field in row)
+    keeper = None if access.watch else _Keeper(row, n)
+    for first in range(0, n, chunk):
+        rows = tuple(b[: min(chunk, n - first)] for b in buffers)
+        for field, block in zip(row, rows):
+            block[...] = field
+        _enter(access, kernel, (*state, _like(log, rows), first, rng))
+        for block in rows:
+            block.flags.writeable = False
+        if keeper is not None:
+            keeper.take(first, rows)
+        else:
+            access.watch(first, _like(log, rows))
+    return keeper.trace(log) if keeper is not None else None
+
+
+def call(access: Any, kernel: Callable, *args: Any) -> Any:
+    """``kernel(world, *args)``: for algorithms of few dear steps. Returns what the kernel returns."""
+    return _enter(access, kernel, args)
+
+
+def _like(log: Any, rows: tuple[np.ndarray, ...]) -> Any:
+    return type(log)(*rows) if isinstance(log, tuple) else rows[0]
+
+
+def _enter(access: Any, kernel: Callable, args: tuple) -> Any:
+    try:
+        return kernel(access._world, *args)
+    except ValueError as e:
+        if not str(e).startswith("world: "):
+            raise
+        raise AccessDenied(_name(kernel), "obedient to the rules of the world", None, came=str(e)[7:]) from None
+    except Exception as e:                       # numba's TypingError, or AttributeError when interpreted
+        verb = _missing_verb(e)
+        if verb is None:
+            raise
+        raise AccessDenied(_name(kernel), f"content with what {type(access).__name__} access grants", None,
+                           came=f"it calls `{verb}`, which it does not") from None
+
+
+def _missing_verb(e: Exception) -> str | None:
+    lacks = re.search(r"(?:Unknown attribute|has no attribute) '(\w+)'", str(e))
+    return VERB_OF_FIELD.get(lacks.group(1)) if lacks else None
+
+
+def _name(kernel: Callable) -> str:
+    return getattr(kernel, "__name__", repr(kernel))
+
+
+class _Keeper:
+    """Collects a log: distinct policies once, the other fields whole."""
+
+    def __init__(self, row: tuple[np.ndarray, ...], n: int):
+        self.index = np.empty(n, np.int64)
+        self.found: dict[bytes, int] = {}
+        self.policies: list[np.ndarray] = []
+        self.others = [np.empty((n, *f.shape), f.dtype) for f in row[1:]]
+
+    def take(self, first: int, rows: tuple[np.ndarray, ...]) -> None:
+        policy = rows[0]
+        n = len(policy)
+        flat = policy.reshape(n, -1)
+        new = np.ones(n, np.bool_)
+        new[1:] = (flat[1:] != flat[:-1]).any(1)
+        for t in np.flatnonzero(new):
+            code = policy[t].tobytes()
+            if code not in self.found:
+                self.found[code] = len(self.policies)
+                self.policies.append(policy[t].copy())
+        which = np.array([self.found[policy[t].tobytes()] for t in np.flatnonzero(new)], np.int64)
+        self.index[first: first + n] = which[np.cumsum(new) - 1]
+        for kept, block in zip(self.others, rows[1:]):
+            kept[first: first + n] = block
+
+    def trace(self, log: Any) -> Trace:
+        if not self.policies:
+            raise MdpkitError("n", "at least 1 to give a trace", 0)
+        names = log._fields[1:] if hasattr(log, "_fields") else ()
+        return Trace(np.stack(self.policies), self.index, dict(zip(names, self.others)))

@@ -1,0 +1,40 @@
+"""Preference worlds: ``start`` shows a prompt, ``ask`` compares two responses."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mdpkit.jit import kernel
+from mdpkit.kernels.draw import draw
+from mdpkit.models.preferences import PreferenceModel
+
+
+class PreferenceWorld(NamedTuple):
+    p: np.ndarray           # (X, Y, Y)
+    begin: np.ndarray       # (X,) cumulative
+    count: np.ndarray       # (1,) prompts
+    asks: np.ndarray        # (1,) comparisons
+    rng: np.random.Generator
+
+
+def comparisons(model: PreferenceModel, rng: np.random.Generator) -> PreferenceWorld:
+    return PreferenceWorld(model.p, np.cumsum(model.rho), np.zeros(1, np.int64), np.zeros(1, np.int64), rng)
+
+
+def _start(world):
+    world.count[0] += 1
+    return draw(world.begin, 0, world.begin.shape[0], world.rng.random())
+
+
+def _ask(world, x, y, z):
+    X, Y, _ = world.p.shape
+    if x < 0 or x >= X or y < 0 or y >= Y or z < 0 or z >= Y:
+        raise ValueError("world: ask about a prompt or response that does not exist")
+    world.asks[0] += 1
+    return world.rng.random() < world.p[x, y, z]
+
+
+start = kernel(_start)
+ask = kernel(_ask)
