@@ -171,7 +171,7 @@ class Comparisons:
     @property
     def samples(self) -> dict[str, int]:
         world = self._world  # type: ignore[attr-defined]
-        return {"prompts": int(world.count[0]), "asks": int(world.asks[0])}
+        return {"prompts": int(world.counts[0]), "asks": int(world.asks[0])}
 
 
 def _open(access: Any, model: Any, world: Any, grant: Sequence[str], bounds: Mapping[str, Any] | None,
@@ -194,7 +194,7 @@ def _known(model: Any, grant: Sequence[str], bounds: Mapping[str, Any] | None) -
 
 
 def _counts(access: Any) -> dict[str, int]:
-    return dict(zip(("episodes", "steps", "resets"), (int(n) for n in access._world.count)))
+    return dict(zip(("episodes", "steps", "resets"), (int(n) for n in access._world.counts)))
 
 
 def _markov(model: Any, kind: str) -> TabularMDP | EpisodicMDP:

@@ -49,9 +49,9 @@ def kernel(body: Callable, *signatures: Any, reassoc: bool = False) -> Callable:
     function
         The compiled function, or ``body`` where compiling is switched off.
     """
-    if config.DISABLE_JIT:
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
         return body
-    dispatcher = numba.njit(nogil=True, fastmath={"reassoc"} if reassoc else False)(body)
+    dispatcher: Any = numba.njit(nogil=True, fastmath={"reassoc"} if reassoc else False)(body)
     cache = _cache_of(body)
     if cache is not None:
         dispatcher._cache = cache
@@ -66,7 +66,8 @@ def cache_root() -> Path:
     """Where compiled code is kept: $MDPKIT_CACHE_DIR, or the user's cache folder, or a temporary one."""
     named = os.environ.get("MDPKIT_CACHE_DIR")
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    for folder in (named, os.path.join(home, "mdpkit"), os.path.join(tempfile.gettempdir(), f"mdpkit-{getpass.getuser()}")):
+    shared = os.path.join(tempfile.gettempdir(), f"mdpkit-{getpass.getuser()}")
+    for folder in (named, os.path.join(home, "mdpkit"), shared):
         if folder and _writable(Path(folder)):
             return Path(folder)
     return Path(tempfile.mkdtemp(prefix="mdpkit-"))

@@ -133,7 +133,7 @@ class Pairs(NamedTuple):
     x: np.ndarray
     win: np.ndarray
     lose: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # the field shadows tuple.count on purpose
 
 
 class Segments(NamedTuple):

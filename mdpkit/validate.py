@@ -126,7 +126,7 @@ def canonical_rows(p: np.ndarray, ptr: np.ndarray, where: Any, *, flush: bool = 
     rank = np.empty(p.size, np.int64)
     rank[order] = np.arange(p.size) - ptr[row]
     units += rank < missing[row]
-    for k in np.flatnonzero(missing < 0):                 # the bumped entries took too much: the largest pays
+    for k in np.flatnonzero(missing < 0).tolist():        # the bumped entries took too much: the largest pays
         seg = slice(int(ptr[k]), int(ptr[k + 1]))
         units[seg.start + int(np.argmax(units[seg]))] += missing[k]
     return units / UNIT

@@ -83,8 +83,8 @@ def _complementary(p: np.ndarray) -> np.ndarray:
         raise MdpkitError(f"p[{x}, {y}, {z}] + p[{x}, {z}, {y}]", "1", float(p[x, y, z] + p[x, z, y]),
                           "symmetrise=True stores (p + 1 - p.T) / 2")
     out = p.copy()
-    y, z = np.tril_indices(p.shape[1], -1)
-    out[:, y, z] = 1.0 - out[:, z, y]
+    low, high = np.tril_indices(p.shape[1], -1)
+    out[:, low, high] = 1.0 - out[:, high, low]
     i = np.arange(p.shape[1])
     out[:, i, i] = 0.5
     out.flags.writeable = False

@@ -32,7 +32,8 @@ def save(model: Any, path: str | os.PathLike) -> Path:
         The path does not end in .npz.
     """
     path = _npz(path)
-    payload: dict[str, Any] = {"__model__": f"{type(model).__module__}:{type(model).__qualname__}", "__format__": FORMAT}
+    kind = f"{type(model).__module__}:{type(model).__qualname__}"
+    payload: dict[str, Any] = {"__model__": kind, "__format__": FORMAT}
     for field in dataclasses.fields(model):
         value = getattr(model, field.name)
         if hasattr(value, "tocsr"):

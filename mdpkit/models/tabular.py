@@ -146,7 +146,7 @@ class EpisodicMDP:
     @cached_property
     def is_stationary(self) -> bool:
         """Whether P and r are the same at every step."""
-        return bool((self.P == self.P[:1]).all() and (self.r == self.r[:1]).all())
+        return bool((self.P[:1] == self.P).all() and (self.r == self.r[:1]).all())
 
     @cached_property
     def rows(self) -> Rows:

@@ -17,7 +17,7 @@ class BanditWorld(NamedTuple):
     begin: np.ndarray       # (X,) cumulative
     here: np.ndarray        # (1,) the context, -1 before start
     fixed: int              # one context: no need to start
-    count: np.ndarray       # (2,) contexts, pulls
+    counts: np.ndarray       # (2,) contexts, pulls
     rng: np.random.Generator
 
 
@@ -34,7 +34,7 @@ def _start(world):
     if world.fixed == 0:
         x = draw(world.begin, 0, world.begin.shape[0], world.rng.random())
     world.here[0] = x
-    world.count[0] += 1
+    world.counts[0] += 1
     return x
 
 
@@ -46,7 +46,7 @@ def _step(world, a):
         raise ValueError("world: the action is out of range")
     if world.fixed == 0:
         world.here[0] = -1                   # a context is played once
-    world.count[1] += 1
+    world.counts[1] += 1
     return draw_reward(world.mean[x, a], world.noise, world.rng)
 
 

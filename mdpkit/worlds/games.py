@@ -21,7 +21,7 @@ class GameWorld(NamedTuple):
     noise: int
     begin: np.ndarray
     here: np.ndarray        # (2,)
-    count: np.ndarray       # (2,) episodes, steps
+    counts: np.ndarray       # (2,) episodes, steps
     rng: np.random.Generator
 
 
@@ -36,7 +36,7 @@ def _start(world):
     s = draw(world.begin, 0, world.begin.shape[0], world.rng.random())
     world.here[0] = 0
     world.here[1] = s
-    world.count[0] += 1
+    world.counts[0] += 1
     return s
 
 
@@ -58,7 +58,7 @@ def _step(world, actions):
     s = world.succ[draw(world.cum, world.ptr[k], world.ptr[k + 1], world.rng.random())]
     world.here[0] = h + 1
     world.here[1] = s
-    world.count[1] += 1
+    world.counts[1] += 1
     return reward, s
 
 

@@ -29,7 +29,7 @@ class HiddenWorld(NamedTuple):
     emit_x: np.ndarray
     emit_cum: np.ndarray
     here: np.ndarray        # (2,) step, hidden state
-    count: np.ndarray       # (2,) episodes, steps
+    counts: np.ndarray       # (2,) episodes, steps
     rng: np.random.Generator
 
 
@@ -47,7 +47,7 @@ class LatentWorld(NamedTuple):
     emit_x: np.ndarray
     emit_cum: np.ndarray
     here: np.ndarray
-    count: np.ndarray
+    counts: np.ndarray
     rng: np.random.Generator
     context_size: int       # S: the context of hidden state z is z // S
 
@@ -84,7 +84,7 @@ def _start(world):
     z = draw(world.begin, 0, world.begin.shape[0], world.rng.random())
     world.here[0] = 0
     world.here[1] = z
-    world.count[0] += 1
+    world.counts[0] += 1
     return emit(world, z)
 
 
@@ -102,7 +102,7 @@ def _step(world, a):
     z = world.succ[draw(world.cum, world.ptr[k], world.ptr[k + 1], world.rng.random())]
     world.here[0] = h + 1
     world.here[1] = z
-    world.count[1] += 1
+    world.counts[1] += 1
     return reward, emit(world, z)
 
 

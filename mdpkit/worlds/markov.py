@@ -41,7 +41,7 @@ class EpisodesWorld(NamedTuple):
     lives: np.ndarray       # (1,) how often `start` may still be called
     here: np.ndarray        # (2,) step, state; step = H or -1: between episodes
     seen: np.ndarray        # (H, S) states visited at each step
-    count: np.ndarray       # (2,) episodes, steps
+    counts: np.ndarray       # (2,) episodes, steps
     rng: np.random.Generator
 
 
@@ -52,7 +52,7 @@ class ResetWorld(NamedTuple):
     here: np.ndarray
     seen: np.ndarray
     allowed: np.ndarray     # (H, S) where `reset` may go; may be `seen` itself
-    count: np.ndarray       # (3,) episodes, steps, resets
+    counts: np.ndarray       # (3,) episodes, steps, resets
     rng: np.random.Generator
 
 
@@ -94,12 +94,12 @@ def _start(world):
     world.here[0] = 0
     world.here[1] = s
     world.seen[0, s] = True
-    world.count[0] += 1
+    world.counts[0] += 1
     return s
 
 
 def _transition(law, h, s, a, rng):
-    H, S, A = law.r.shape
+    _, S, A = law.r.shape
     if a < 0 or a >= A:
         raise ValueError("world: the action is out of range")
     reward = draw_reward(law.r[h, s, a], law.noise, rng)
@@ -113,7 +113,7 @@ def _step(world, a):
     if h < 0 or h >= law.r.shape[0]:
         raise ValueError("world: step outside an episode; call start first")
     reward, s = transition(law, h, world.here[1], a, world.rng)
-    world.count[1] += 1
+    world.counts[1] += 1
     h += law.tick
     world.here[0] = h
     world.here[1] = s
@@ -128,11 +128,11 @@ def _reset(world, h, s):
         raise ValueError("world: reset to a step and state that are not allowed")
     world.here[0] = h
     world.here[1] = s
-    world.count[2] += 1
+    world.counts[2] += 1
 
 
 def _ask(world, h, s, a):
-    H, S, A = world.law.r.shape
+    H, S, _ = world.law.r.shape
     if h < 0 or h >= H or s < 0 or s >= S:
         raise ValueError("world: ask at a step or state that does not exist")
     world.asks[0] += 1

@@ -14,7 +14,7 @@ from mdpkit.models.preferences import PreferenceModel
 class PreferenceWorld(NamedTuple):
     p: np.ndarray           # (X, Y, Y)
     begin: np.ndarray       # (X,) cumulative
-    count: np.ndarray       # (1,) prompts
+    counts: np.ndarray       # (1,) prompts
     asks: np.ndarray        # (1,) comparisons
     rng: np.random.Generator
 
@@ -24,7 +24,7 @@ def comparisons(model: PreferenceModel, rng: np.random.Generator) -> PreferenceW
 
 
 def _start(world):
-    world.count[0] += 1
+    world.counts[0] += 1
     return draw(world.begin, 0, world.begin.shape[0], world.rng.random())
 
 

@@ -1,0 +1,186 @@
+"""Discounted MDPs: value iteration, policy iteration, modified policy iteration; certified in three tiers.
+
+T V(s) = max_a r(s, a) + gamma sum_t P(t | s, a) V(t). Any V gives an enclosure of V* = T V* by the MacQueen-Porteus
+bounds; the methods differ in the V that they end with. Tier "float" adds a bound on every rounding, "ball" and
+"exact" take the policy of a float run and prove it in arbitrary precision or in rationals.
+
+Puterman, Markov Decision Processes, 1994, chapter 6; MacQueen 1966; Porteus 1971.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+
+from mdpkit import validate
+from mdpkit.models.tabular import TabularMDP
+from mdpkit.solve import sweeps
+from mdpkit.solve.rounding import backup_error, macqueen_porteus
+from mdpkit.solve.solution import TIERS, Certificate, Solution, finish
+
+DENSE = 1500             # states up to which a dense solve beats a sparse one
+RELATIVE_TOL = 1e-9      # default width, as a share of the largest value that rewards of this size can have
+INNER = 100              # sweeps of one policy in modified policy iteration, at most
+
+
+def solve(model: TabularMDP, tol: float | None = None, *, tier: str = "float") -> Solution:
+    """Certified optimal values of a discounted MDP.
+
+    Parameters
+    ----------
+    model : TabularMDP
+    tol : float, optional
+        Wanted width of the enclosure, in units of value; by default 1e-9 * max |r| / (1 - gamma).
+    tier : {"float", "ball", "exact"}
+        "ball" and "exact" solve dense systems in arbitrary precision: for at most a few hundred states.
+
+    Raises
+    ------
+    NotCertified
+        The tier cannot reach ``tol``; ``.solution`` holds the best proven enclosure.
+    """
+    validate.choice("tier", tier, TIERS)
+    if tier != "float":
+        from mdpkit.solve import precise
+
+        return precise.discounted(model, _tol(model, tol), tier)
+    return modified_policy_iteration(model, tol)
+
+
+def value_iteration(model: TabularMDP, tol: float | None = None, *, max_iter: int | None = None) -> Solution:
+    """V <- T V until the enclosure is narrow enough.
+
+    Without ``max_iter`` it stops when the span of T V - V, which exact arithmetic halves every log 2/(1 - gamma)
+    sweeps, has stopped to do so: rounding is then all that is left.
+    """
+    return _sweep(model, tol, max_iter, 0, "value iteration")
+
+
+def modified_policy_iteration(model: TabularMDP, tol: float | None = None, *, max_iter: int | None = None) -> Solution:
+    """`value_iteration` with sweeps of the greedy policy alone between full ones (Puterman & Shin 1978)."""
+    return _sweep(model, tol, max_iter, INNER, "modified policy iteration")
+
+
+def policy_iteration(model: TabularMDP, tol: float | None = None, *, start: Any = None) -> Solution:
+    """Howard's policy iteration: evaluate by a linear solve, switch in every state that improves.
+
+    An action is switched only when its gain exceeds what the solve and rounding can feign, so that every switch is
+    a true improvement and no policy comes twice.
+
+    Parameters
+    ----------
+    start : int array (S,), optional
+        First policy; all zeros where omitted.
+    """
+    clock = time.perf_counter()
+    model = _checked(model)
+    policy = np.zeros(model.S, np.int64)
+    if start is not None:
+        start = validate.array("start", start, (model.S,), integer=True)
+        policy = validate.within("start", start, 0, model.A - 1).copy()
+    rows, states, iterations = model.rows, np.arange(model.S), 0
+    while True:
+        v = _evaluate(model, policy)
+        iterations += 1
+        Q = sweeps.action_values(*rows, model.r, model.gamma, v)
+        e = _error(model, v)
+        residual = float(np.abs(Q[states, policy] - v).max()) + e
+        feigned = 2 * (e + model.gamma * residual / (1 - model.gamma))
+        better = Q.max(1) - Q[states, policy] > feigned
+        if not better.any():
+            break
+        policy = np.where(better, Q.argmax(1), policy)
+    greedy = np.empty_like(policy)
+    w = np.empty_like(v)
+    sweeps.bellman(*rows, model.r, model.gamma, v, w, greedy)
+    return _certify(model, v, w, greedy, iterations, "policy iteration", _tol(model, tol), clock)
+
+
+def policy_value(model: TabularMDP, policy: Any) -> np.ndarray:
+    """V of a deterministic policy (S,) by a linear solve, in floats and uncertified."""
+    model = _checked(model)
+    policy = validate.within("policy", validate.array("policy", policy, (model.S,), integer=True), 0, model.A - 1)
+    return _evaluate(model, policy)
+
+
+def _sweep(model: TabularMDP, tol: float | None, max_iter: int | None, inner: int, method: str) -> Solution:
+    clock = time.perf_counter()
+    model = _checked(model)
+    tol = _tol(model, tol)
+    limit = math.inf if max_iter is None else validate.count("max_iter", max_iter)
+    v, w, policy = np.zeros(model.S), np.empty(model.S), np.empty(model.S, np.int64)
+    v += 0.5 * (model.r.max() + model.r.min()) / (1 - model.gamma)      # the midpoint of all possible values
+    gamma, rows = model.gamma, model.rows
+    halving = 2 + math.ceil(math.log(2) / (1 - gamma))
+    iterations, reach, target = 0, math.inf, tol * (1 - gamma) / max(gamma, 1e-300)
+    best = None
+    while True:
+        pad = 4 * _error(model, v) / max(1 - gamma, 1e-300)
+        span = max(target - pad * (1 - gamma), 0.0)
+        n = int(min(halving, limit - iterations))
+        if inner:
+            done, now = sweeps.modified(*rows, model.r, gamma, v, w, policy, span, n, inner)
+        else:
+            done, now = sweeps.iterate_values(*rows, model.r, gamma, v, w, policy, span, n)
+        iterations += done
+        lo, hi = macqueen_porteus(w, v, gamma, _error(model, v))
+        if best is None or (hi - lo).max() < (best[1] - best[0]).max():
+            best = lo, hi, w.copy(), v.copy(), policy.copy()
+        if (hi - lo).max() <= tol or iterations >= limit or not now < 0.6 * reach:
+            break
+        reach = now
+        v[:] = w
+    _, _, w, v, policy = best
+    return _certify(model, v, w, policy, iterations, method, tol, clock)
+
+
+def _certify(model: TabularMDP, v: np.ndarray, w: np.ndarray, policy: np.ndarray, iterations: int, method: str,
+             tol: float, clock: float) -> Solution:
+    lo, hi = macqueen_porteus(w, v, model.gamma, _error(model, v))
+    reach = backup_error(_longest(model), _size(model.r), model.gamma, _size(hi))
+    upper = sweeps.action_values(*model.rows, model.r, model.gamma, hi) + reach
+    certificate = Certificate("float", method, tol, time.perf_counter() - clock)
+    solution = Solution(0.5 * (lo + hi), lo, hi, policy, upper >= lo[:, None], iterations, certificate)
+    return finish(solution, "raise tol, or use tier='ball' or 'exact'")
+
+
+def _evaluate(model: TabularMDP, policy: np.ndarray) -> np.ndarray:
+    rows = np.arange(model.S) * model.A + policy
+    r = model.r.ravel()[rows]
+    if model.S <= DENSE:
+        P = model.P[rows].toarray() if model.is_sparse else model.P.reshape(-1, model.S)[rows]
+        return np.linalg.solve(np.eye(model.S) - model.gamma * P, r)
+    import scipy.sparse as sp
+    from scipy.sparse.linalg import spsolve
+
+    all_rows = model.P if model.is_sparse else sp.csr_array(model.P.reshape(-1, model.S))
+    return spsolve((sp.eye_array(model.S) - model.gamma * all_rows[rows]).tocsc(), r)
+
+
+def _checked(model: Any) -> TabularMDP:
+    validate.instance("model", model, TabularMDP)
+    top = _size(model.r) / (1 - model.gamma)
+    if not top < 1e300:
+        raise validate.MdpkitError("r", "small enough for float64 values (max |r|/(1 - gamma) below 1e300)", top)
+    return model
+
+
+def _tol(model: TabularMDP, tol: float | None) -> float:
+    if tol is None:
+        return RELATIVE_TOL * max(_size(_checked(model).r) / (1 - model.gamma), 1e-290)
+    return math.inf if tol == math.inf else validate.interval("tol", tol, 0.0, math.inf)
+
+
+def _size(x: np.ndarray) -> float:
+    return float(np.abs(x).max())
+
+
+def _longest(model: TabularMDP) -> int:
+    return int(np.diff(model.rows.ptr).max())
+
+
+def _error(model: TabularMDP, v: np.ndarray) -> float:
+    return backup_error(_longest(model), _size(model.r), model.gamma, _size(v))
