@@ -18,7 +18,7 @@ from pathlib import Path
 HOUSE = ("mdpkit", "algorithms", "theory_checks", "figures")
 
 
-def code_key(module: str, salt: str = "") -> str:
+def code_key(module: str, salt: str = "", without: tuple[str, ...] = ()) -> str:
     """64 hexadecimal digits over the code of ``module`` and of all of ours that it imports, directly or not.
 
     Parameters
@@ -27,9 +27,11 @@ def code_key(module: str, salt: str = "") -> str:
         Dotted name; it need not be imported, but must be found.
     salt : str
         Versions and flags that belong to the key.
+    without : tuple of str
+        Packages whose code does not belong to it, nor what only they import.
     """
     digest = hashlib.sha256(salt.encode())
-    for name, tree in sorted(_closure(module).items()):
+    for name, tree in sorted(_closure(module, without).items()):
         digest.update(f"\0{name}\0".encode())
         digest.update(tree.encode())
     return digest.hexdigest()
@@ -40,13 +42,13 @@ def sources(module: str) -> tuple[str, ...]:
     return tuple(sorted(_closure(module)))
 
 
-def _closure(module: str) -> dict[str, str]:
+def _closure(module: str, without: tuple[str, ...] = ()) -> dict[str, str]:
     seen: dict[str, str] = {}
     todo = [module]
     while todo:
         name = todo.pop()
         path = _source(name)
-        if name in seen or path is None:
+        if name in seen or path is None or any(name == w or name.startswith(w + ".") for w in without):
             continue
         stat = os.stat(path)
         tree, imports = _parse(str(path), stat.st_mtime_ns, stat.st_size, name)

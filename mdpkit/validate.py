@@ -53,7 +53,7 @@ def array(name: str, value: Any, shape: Sequence[int | str | None], *, integer: 
         text = "(" + ", ".join(map(str, wanted)) + ("," if len(wanted) == 1 else "") + ")"
         raise MdpkitError(name, f"of shape {text}", None, came=f"its shape is {raw.shape}")
     for axis, (k, n) in enumerate(zip(shape, raw.shape)):
-        if n == 0 and k is not None:
+        if n == 0 and isinstance(k, str):
             raise MdpkitError(name, f"non-empty along axis {axis}", None, came=f"its shape is {raw.shape}")
     if not integer and not np.isfinite(raw).all():
         at = tuple(int(i) for i in np.argwhere(~np.isfinite(raw))[0])

@@ -157,8 +157,9 @@ def _finish(A: np.ndarray, x: np.ndarray, y: np.ndarray, lo: float, hi: float, i
 
 
 def _exact(A: np.ndarray, tol: float, clock: float) -> GameSolution:
+    from mdpkit.rational import fraction, rational
     from mdpkit.solve import rational_simplex
-    from mdpkit.solve.precise import down, fraction, rational, up
+    from mdpkit.solve.precise import down, up
 
     if A.size > LARGEST_EXACT:
         raise MdpkitError("tier", f"'float' or 'ball' beyond {LARGEST_EXACT} entries", "exact")

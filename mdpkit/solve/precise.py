@@ -16,22 +16,12 @@ import numpy as np
 
 from mdpkit.errors import MdpkitError, NotCertified
 from mdpkit.models.tabular import EpisodicMDP, TabularMDP
+from mdpkit.rational import fraction, rational
 from mdpkit.solve.solution import Certificate, Solution, finish
 
 LARGEST = 400            # states: a dense solve in rationals grows like S**4 in bits and steps
 FIRST_PRECISION = 128    # bits; doubled until the enclosure is narrow enough
 LAST_PRECISION = 4096
-
-
-def rational(x: float) -> flint.fmpq:
-    """The rational number that a float is."""
-    return flint.fmpq(*float(x).as_integer_ratio())
-
-
-def ball(x: float) -> flint.arb:
-    """The exact ball of a float: conversion does not round."""
-    with flint.ctx.workprec(64):
-        return flint.arb(float(x))
 
 
 def down(x: Any) -> float:
@@ -48,11 +38,6 @@ def up(x: Any) -> float:
         return -_float_below(-x)
     with flint.ctx.workprec(64):
         return math.nextafter(float(x.upper()), math.inf)
-
-
-def fraction(x: flint.fmpq) -> Fraction:
-    """The same number of the standard library."""
-    return Fraction(int(x.p), int(x.q))
 
 
 def discounted(model: TabularMDP, tol: float, tier: str) -> Solution:
