@@ -186,10 +186,17 @@ def _open(access: Any, model: Any, world: Any, grant: Sequence[str], bounds: Map
 
 def _known(model: Any, grant: Sequence[str], bounds: Mapping[str, Any] | None) -> Known:
     known = {k: getattr(model, k) for k in SIZES if hasattr(model, k)}
+    if isinstance(grant, str) or not isinstance(grant, Sequence):
+        raise MdpkitError("grant", "a sequence of names", grant)
     for name in (*GRANTED.get(type(model), ()), *grant):
-        if not isinstance(name, str) or not hasattr(model, name):
+        if not isinstance(name, str) or not hasattr(model, name) or callable(getattr(model, name)):
             raise MdpkitError("grant", f"names of fields of {type(model).__name__}", name)
         known[name] = getattr(model, name)
+    if not isinstance(bounds or {}, Mapping):
+        raise MdpkitError("bounds", "a mapping of names to facts", bounds)
+    for name in bounds or {}:
+        if not isinstance(name, str) or name in known:
+            raise MdpkitError("bounds", "names that are not known otherwise", name)
     return Known(**known, **(bounds or {}))
 
 
@@ -234,7 +241,10 @@ def _allowed(to: Any, H: int, S: int) -> np.ndarray | None:
         mask = np.zeros((H, S), np.bool_)
         mask[np.broadcast_to(np.arange(H), s.shape), s] = True
         return mask
-    mask = np.asarray(to)
+    try:
+        mask = np.asarray(to)
+    except ValueError as e:
+        raise MdpkitError("to", f"a bool array of shape ({H}, {S})", to, "is it ragged?") from e
     if mask.dtype != np.bool_ or mask.shape != (H, S):
         raise MdpkitError("to", f"'visited', 'any', a data set or a bool array of shape ({H}, {S})", None,
                           came=f"its dtype is {mask.dtype}, its shape {mask.shape}")

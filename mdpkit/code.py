@@ -1,8 +1,8 @@
 """One hash of code: `code_key` changes when a module, or anything of ours that it imports, changes its meaning.
 
 Syntax trees are hashed, without docstrings and positions, so a comment or a reworded docstring keeps the key. Ours
-are the four packages of the house and, for a user's module, whatever it imports that is neither in the standard
-library nor installed by a package manager.
+are the four packages of the house, the package of the module itself, and whatever it imports that is neither in the
+standard library nor installed by a package manager.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import ast
 import functools
 import hashlib
 import importlib.util
-import os
 import sysconfig
 from pathlib import Path
 
@@ -45,34 +44,40 @@ def sources(module: str) -> tuple[str, ...]:
 def _closure(module: str, without: tuple[str, ...] = ()) -> dict[str, str]:
     seen: dict[str, str] = {}
     todo = [module]
+    ours = (*HOUSE, module.partition(".")[0])
     while todo:
         name = todo.pop()
-        path = _source(name)
+        path = _source(name, ours)
         if name in seen or path is None or any(name == w or name.startswith(w + ".") for w in without):
             continue
-        stat = os.stat(path)
-        tree, imports = _parse(str(path), stat.st_mtime_ns, stat.st_size, name)
+        tree, imports = _parse(path.read_text(encoding="utf-8"), name, path.name == "__init__.py")
         seen[name] = tree
-        todo += [i for i in imports if i not in seen]
+        parents = [name.rpartition(".")[0]] if "." in name else []      # importing a.b runs a/__init__.py too
+        todo += [i for i in (*imports, *parents) if i not in seen]
     return seen
 
 
-def _source(name: str) -> Path | None:
+def _source(name: str, ours: tuple[str, ...]) -> Path | None:
     """The file of a module of ours, or None. Only the root is looked up: nothing is imported on the way."""
     root, *parts = name.split(".")
     try:
         spec = importlib.util.find_spec(root)
     except (ImportError, ValueError):
         return None
-    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+    if spec is None:
         return None
-    path = Path(spec.origin)
+    if spec.origin and spec.origin.endswith(".py"):
+        path = Path(spec.origin)
+    elif spec.submodule_search_locations:                    # a folder without __init__.py
+        path = Path(next(iter(spec.submodule_search_locations))) / "__init__.py"
+    else:
+        return None
     for part in parts:
         folder = path.parent / part
         path = folder / "__init__.py" if folder.is_dir() else path.parent / f"{part}.py"
     if not path.is_file():
         return None
-    return path if root in HOUSE or not _installed(path) else None
+    return path if root in ours or not _installed(path) else None
 
 
 def _installed(path: Path) -> bool:
@@ -86,9 +91,9 @@ def _library_folders() -> tuple[Path, ...]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _parse(path: str, mtime: int, size: int, name: str) -> tuple[str, tuple[str, ...]]:
-    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
-    package = name if path.endswith("__init__.py") else name.rpartition(".")[0]
+def _parse(source: str, name: str, is_package: bool) -> tuple[str, tuple[str, ...]]:
+    tree = ast.parse(source)
+    package = name if is_package else name.rpartition(".")[0]
     imports: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

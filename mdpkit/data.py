@@ -30,6 +30,8 @@ def collect(model: Any, policy: Any, n: int, rng: np.random.Generator, behaviour
     base = to_episodic(model)
     n, rng = validate.count("n", n, 0), validate.generator("rng", rng)
     mixed = isinstance(policy, Sequence) and len(policy) > 0 and isinstance(policy[0], tuple)
+    if mixed and any(not isinstance(m, tuple) or len(m) != 2 for m in policy):
+        raise MdpkitError("policy", "a policy, or pairs (weight, policy)", None, came="not all of it are pairs")
     weights = validate.simplex("policy weights", [w for w, _ in policy], (len(policy),)) if mixed else np.ones(1)
     members = [pi for _, pi in policy] if mixed else [policy]
     cum = np.cumsum(np.stack([validate.policy(f"policy[{i}]" if mixed else "policy", pi, base.r.shape)

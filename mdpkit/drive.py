@@ -17,8 +17,7 @@ from mdpkit.records import Trace
 
 CHUNK_BYTES = 2**22      # a crossing costs some 50 us: chunks of megabytes make it vanish, and still fit a cache
 CHUNK_ROWS = 2**14
-VERB_OF_FIELD = {"here": "step", "lives": "start", "begin": "start", "allowed": "reset", "asks": "ask",
-                 "context_size": "reveal"}
+VERB_OF_FIELD = {"here": "step", "lives": "start", "allowed": "reset", "asks": "ask", "context_size": "reveal"}
 
 
 def drive(access: Any, kernel: Callable, state: tuple, log: Any, n: int, rng: np.random.Generator) -> Trace | None:
@@ -50,6 +49,7 @@ def drive(access: Any, kernel: Callable, state: tuple, log: Any, n: int, rng: np
     """
     n = validate.count("n", n, 0)
     validate.generator("rng", rng)
+    _check_call(kernel, state, log)
     row = tuple(np.asarray(field) for field in log) if isinstance(log, tuple) else (np.asarray(log),)
     chunk = access.chunk or max(1, min(CHUNK_ROWS, CHUNK_BYTES // max(8, sum(f.nbytes for f in row))))
     buffers = tuple(np.empty((min(chunk, n), *field.shape), field.dtype) for field in row)
@@ -73,6 +73,17 @@ def call(access: Any, kernel: Callable, *args: Any) -> Any:
     return _enter(access, kernel, args)
 
 
+def _check_call(kernel: Any, state: Any, log: Any) -> None:
+    if not callable(kernel):
+        raise MdpkitError("kernel", "a compiled function (world, *state, log, first, rng)", kernel)
+    if not isinstance(state, tuple):
+        raise MdpkitError("state", "a tuple", None, came=f"it is a {type(state).__name__}")
+    fields = log if hasattr(log, "_fields") else (log,)
+    for field in fields:
+        if not isinstance(field, np.ndarray) or field.dtype.kind not in "biuf":
+            raise MdpkitError("log", "one row: an array of numbers, or a NamedTuple of such arrays", log)
+
+
 def _like(log: Any, rows: tuple[np.ndarray, ...]) -> Any:
     return type(log)(*rows) if isinstance(log, tuple) else rows[0]
 
@@ -89,12 +100,15 @@ def _enter(access: Any, kernel: Callable, args: tuple) -> Any:
         if verb is None:
             raise
         raise AccessDenied(_name(kernel), f"content with what {type(access).__name__} access grants", None,
-                           came=f"it calls `{verb}`, which it does not") from None
+                           came=f"it calls {verb}, which it does not") from None
 
 
 def _missing_verb(e: Exception) -> str | None:
-    lacks = re.search(r"(?:Unknown attribute|has no attribute) '(\w+)'", str(e))
-    return VERB_OF_FIELD.get(lacks.group(1)) if lacks else None
+    compiled = re.search(r"Unknown attribute '(\w+)' of type \w*World\(", str(e))
+    lacks = compiled or re.search(r"'\w*World' object has no attribute '(\w+)'", str(e))
+    if not lacks:
+        return None
+    return f"`{VERB_OF_FIELD[lacks.group(1)]}`" if lacks.group(1) in VERB_OF_FIELD else "a verb of another world"
 
 
 def _name(kernel: Callable) -> str:
@@ -113,7 +127,7 @@ class _Keeper:
     def take(self, first: int, rows: tuple[np.ndarray, ...]) -> None:
         policy = rows[0]
         n = len(policy)
-        flat = policy.reshape(n, -1)
+        flat = np.ascontiguousarray(policy).reshape(n, -1).view(np.uint8)      # bits: 0.0 and -0.0 differ
         new = np.ones(n, np.bool_)
         new[1:] = (flat[1:] != flat[:-1]).any(1)
         for t in np.flatnonzero(new):

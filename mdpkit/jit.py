@@ -9,7 +9,6 @@ NUMBA_DISABLE_JIT=1 `kernel` returns the body itself.
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import os
 import shutil
@@ -25,7 +24,7 @@ import numpy as np
 from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 
-from mdpkit.code import code_key
+from mdpkit.code import code_key, sources
 
 KEPT_FOLDERS = 6     # older builds of a module than these are removed when a new one appears
 _DIGEST = 32
@@ -52,7 +51,7 @@ def kernel(body: Callable, *signatures: Any, reassoc: bool = False) -> Callable:
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         return body
     dispatcher: Any = numba.njit(nogil=True, fastmath={"reassoc"} if reassoc else False)(body)
-    cache = _cache_of(body)
+    cache = _cache_of(body, "reassoc" if reassoc else "")
     if cache is not None:
         dispatcher._cache = cache
     for signature in signatures:
@@ -66,8 +65,8 @@ def cache_root() -> Path:
     """Where compiled code is kept: $MDPKIT_CACHE_DIR, or the user's cache folder, or a temporary one."""
     named = os.environ.get("MDPKIT_CACHE_DIR")
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    shared = os.path.join(tempfile.gettempdir(), f"mdpkit-{getpass.getuser()}")
-    for folder in (named, os.path.join(home, "mdpkit"), shared):
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    for folder in (named, os.path.join(home, "mdpkit"), os.path.join(tempfile.gettempdir(), f"mdpkit-{user}")):
         if folder and _writable(Path(folder)):
             return Path(folder)
     return Path(tempfile.mkdtemp(prefix="mdpkit-"))
@@ -80,12 +79,15 @@ def build_flags() -> str:
     return " ".join([numba.__version__, llvmlite.__version__, np.__version__, *flags])
 
 
-def _cache_of(body: Callable) -> _HouseCache | None:
+def _cache_of(body: Callable, flag: str = "") -> _HouseCache | None:
+    """None where the code behind ``body`` cannot be named: then nothing is kept."""
     module = body.__module__
     if module == "__main__" or body.__closure__:
         return None
     try:
-        key = code_key(module, build_flags())
+        if module not in sources(module):
+            return None
+        key = code_key(module, f"{build_flags()} {flag}")
     except (OSError, SyntaxError):
         return None
     folder = cache_root() / module / key[:24]

@@ -60,8 +60,9 @@ def grid_picture(values: Any, actions: Any, shape: tuple[int, int], *, direction
     values = validate.array("values", values, (n,))
     wall, end = _marked("walls", walls, n), _marked("terminal", terminal, n)
     shown, cell = ~(wall | end), min(LARGEST_CELL, WIDEST / shape[1], TALLEST / shape[0])
+    low, high = _limits(values[shown])
     figure, ax, bar = _grid_figure(cell * shape[1], cell * shape[0], title)
-    image = ax.imshow(np.where(shown, values, np.nan).reshape(shape), cmap=MAP, **_limits(values[shown]))
+    image = ax.imshow(np.where(shown, values, np.nan).reshape(shape), cmap=MAP, vmin=low, vmax=high)
     figure.colorbar(image, cax=bar).set_label("value", color=INK)
     bar.ticklabel_format(useOffset=False)
     bar.tick_params(labelsize=8)
@@ -118,7 +119,8 @@ def strategy_bars(solution: GameSolution, *, title: str = "") -> Figure:
         ax.xaxis.get_major_locator().set_params(integer=True)
         _bare(ax)
     axes[0].set_ylabel("probability")
-    figure.suptitle(title or f"value {solution.value:.6g}, certified within {at_most(solution.width)}", size=10, color=INK)
+    title = title or f"value {solution.value:.6g}, certified within {at_most(solution.width)}"
+    figure.suptitle(title, size=10, color=INK)
     return figure
 
 
@@ -182,13 +184,13 @@ def _weights(actions: Any, n: int, directions: Sequence[str] | None) -> np.ndarr
     return validate.within("actions", validate.array("actions", raw, shape), 0.0, 1.0)
 
 
-def _limits(shown: np.ndarray) -> dict[str, float]:
+def _limits(shown: np.ndarray) -> tuple[float, float]:
     """Ends of the colour scale; a single value gets a scale around it."""
     if shown.size == 0:
-        return {"vmin": 0.0, "vmax": 1.0}
+        return 0.0, 1.0
     lo, hi = float(shown.min()), float(shown.max())
     pad = 0.0 if hi > lo else max(1.0, abs(lo)) / 2
-    return {"vmin": lo - pad, "vmax": hi + pad}
+    return lo - pad, hi + pad
 
 
 def _is_light(rgba: np.ndarray) -> np.ndarray:
@@ -253,6 +255,7 @@ def _lines(ax: Axes, shape: tuple[int, int]) -> None:
     ax.set_xticks(np.arange(-0.5, shape[1]), minor=True)
     ax.set_yticks(np.arange(-0.5, shape[0]), minor=True)
     ax.grid(which="minor", color=PAPER, linewidth=1.0 if max(shape) <= 40 else 0.0)
+    ax.set_axisbelow(False)           # the lines part ends and walls too
     ax.tick_params(which="both", bottom=False, left=False, labelbottom=False, labelleft=False)
     ax.set(xlim=(-0.5, shape[1] - 0.5), ylim=(shape[0] - 0.5, -0.5))
     ax.spines[:].set_visible(False)

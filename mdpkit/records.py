@@ -82,6 +82,8 @@ class Dataset:
     joint: bool = True
 
     def __post_init__(self) -> None:
+        if not isinstance(self.steps, Steps):
+            raise MdpkitError("steps", "Steps(s, a, r, s_next)", None, came=f"it is a {type(self.steps).__name__}")
         s = validate.array("steps.s", self.steps.s, (None, "H"), integer=True)
         parts = (s, validate.array("steps.a", self.steps.a, s.shape, integer=True),
                  validate.array("steps.r", self.steps.r, s.shape),

@@ -158,12 +158,15 @@ def preference_models(draw: Draw, *, max_prompts: int = 2, max_responses: int = 
     General preferences shrink towards 1/2.
     """
     X, Y = draw(_size(max_prompts)), draw(st.integers(min_responses, max_responses))
-    rho, beta = draw(_law(X)), draw(st.sampled_from(list(betas)))
+    margin, (high, low) = np.zeros((X, Y, Y)), np.tril_indices(Y, -1)
+    # first and response by response: dropping the last one leaves the comparisons of the others in their places
+    margin[:, low, high] = 0 if bradley_terry else draw(_integers((X, len(low)), -STEPS // 2, STEPS // 2))
+    reward = draw(_rewards(reward_scale, X, Y)) if bradley_terry else None
     pi_ref = _normalise(draw(_integers((X, Y), 0, WEIGHT - 1)) + 1)
+    rho, beta = draw(_law(X)), draw(st.sampled_from(list(betas)))
     if bradley_terry:
-        return PreferenceModel.bradley_terry(draw(_rewards(reward_scale, X, Y)), rho, pi_ref, beta)
-    upper = np.triu(draw(_integers((X, Y, Y), -STEPS // 2, STEPS // 2)), 1)
-    return PreferenceModel(0.5 + (upper - upper.transpose(0, 2, 1)) / STEPS, rho, pi_ref, beta)
+        return PreferenceModel.bradley_terry(reward, rho, pi_ref, beta)
+    return PreferenceModel(0.5 + (margin - margin.transpose(0, 2, 1)) / STEPS, rho, pi_ref, beta)
 
 
 @st.composite

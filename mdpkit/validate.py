@@ -58,6 +58,10 @@ def array(name: str, value: Any, shape: Sequence[int | str | None], *, integer: 
     if not integer and not np.isfinite(raw).all():
         at = tuple(int(i) for i in np.argwhere(~np.isfinite(raw))[0])
         raise MdpkitError(index(name, at), "finite", float(raw[at]))
+    if raw.dtype.itemsize > 8 or (integer and raw.dtype == np.uint64):      # what the cast could not hold
+        top = np.iinfo(np.int64).max if integer else np.finfo(np.float64).max
+        if raw.size and max(abs(raw.max()), abs(raw.min())) > top:
+            raise MdpkitError(name, "within " + ("int64" if integer else "float64"), None, came="it is larger")
     out = np.array(raw, dtype=np.int64 if integer else np.float64, order="C", copy=True)
     out.flags.writeable = False
     return out
@@ -142,9 +146,12 @@ def interval(name: str, value: Any, lo: float, hi: float, *, open_lo: bool = Fal
 
 def real(name: str, value: Any) -> float:
     """A finite float; booleans, text and arrays are refused."""
-    if isinstance(value, bool | str | complex) or not np.isscalar(value):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise MdpkitError(name, "a real number", value)
-    x = float(value)  # type: ignore[arg-type]
+    try:
+        x = float(value)
+    except OverflowError as e:
+        raise MdpkitError(name, "within float64", None, came="it is larger") from e
     if not math.isfinite(x):
         raise MdpkitError(name, "finite", x)
     return x
@@ -184,7 +191,10 @@ def instance(name: str, value: Any, kinds: type | tuple[type, ...]) -> Any:
 
 def policy(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     """A policy of shape (..., S, A) as probabilities; integer input of shape (..., S) is read as actions."""
-    raw = np.asarray(value)
+    try:
+        raw = np.asarray(value)
+    except (ValueError, TypeError) as e:
+        raise MdpkitError(name, "an array of numbers", value, "is it ragged?") from e
     if raw.dtype.kind in "iu" and raw.ndim == len(shape) - 1:
         actions = array(name, raw, shape[:-1], integer=True)
         within(name, actions, 0, shape[-1] - 1)

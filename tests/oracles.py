@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 
@@ -117,3 +118,91 @@ def transport(p, q, x):
     leaves, arrives = np.kron(np.eye(n), np.ones(n)), np.kron(np.ones(n), np.eye(n))
     cost = np.abs(np.subtract.outer(x, x)).ravel()
     return linprog(cost, A_eq=np.vstack([leaves, arrives]), b_eq=np.concatenate([p, q])).fun
+
+
+# Exact optima ------------------------------------------------------------------------------------------------------
+# In rationals: floats are read as the numbers that they are, and rows are not asked to sum to 1.
+
+
+def rational_solve(M, b):
+    """x with M x = b by Gauss-Jordan elimination over Fractions."""
+    rows = [[Fraction(x) for x in line] + [Fraction(y)] for line, y in zip(M, b)]
+    for i in range(len(rows)):
+        k = next(k for k in range(i, len(rows)) if rows[k][i] != 0)
+        rows[i], rows[k] = rows[k], rows[i]
+        rows[i] = [x / rows[i][i] for x in rows[i]]
+        for k in range(len(rows)):
+            if k != i:
+                rows[k] = [x - rows[k][i] * y for x, y in zip(rows[k], rows[i])]
+    return [line[-1] for line in rows]
+
+
+def rational_value(P, r, gamma, actions):
+    """V of a deterministic policy of a discounted MDP."""
+    S, g = len(r), Fraction(gamma)
+    M = [[int(s == t) - g * Fraction(P[s][actions[s]][t]) for t in range(S)] for s in range(S)]
+    return rational_solve(M, [r[s][actions[s]] for s in range(S)])
+
+
+def rational_optimum(P, r, gamma):
+    """V* and the sets of optimal actions of a discounted MDP: the best of all A**S policies."""
+    S, A, g = len(r), len(r[0]), Fraction(gamma)
+    each = [rational_value(P, r, gamma, actions) for actions in itertools.product(range(A), repeat=S)]
+    V = [max(v[s] for v in each) for s in range(S)]
+    Q = [[Fraction(r[s][a]) + g * sum(Fraction(P[s][a][t]) * V[t] for t in range(S)) for a in range(A)]
+         for s in range(S)]
+    return V, [[q == V[s] for q in Q[s]] for s in range(S)]
+
+
+def rational_induction(P, r):
+    """V* (H, S) and the sets of optimal actions (H, S, A) of an episodic MDP."""
+    H, S, A = len(r), len(r[0]), len(r[0][0])
+    after, values, optimal = [Fraction(0)] * S, [], []
+    for h in reversed(range(H)):
+        Q = [[Fraction(r[h][s][a]) + sum(Fraction(P[h][s][a][t]) * after[t] for t in range(S)) for a in range(A)]
+             for s in range(S)]
+        after = [max(q) for q in Q]
+        values.insert(0, after)
+        optimal.insert(0, [[x == v for x in q] for q, v in zip(Q, after)])
+    return values, optimal
+
+
+# Entropy-regularised optima ------------------------------------------------------------------------------------------
+
+
+def soft_optimum(P, r, gamma, tau, mu, sweeps):
+    """V by ``sweeps`` of V(s) = tau log sum_a mu(a|s) exp(Q(s,a)/tau) from zero, to 40 digits.
+
+    Off by at most gamma**sweeps max|V|.
+    """
+    import mpmath
+
+    with mpmath.workdps(40):
+        tau, gamma, V = mpmath.mpf(tau), mpmath.mpf(gamma), [mpmath.mpf(0)] * len(r)
+        for _ in range(sweeps):
+            V = _soft_backup(P, r, gamma, tau, mu, V)
+        return V
+
+
+def soft_induction(P, r, tau, mu):
+    """V (H, S) of an episodic MDP, to 40 digits."""
+    import mpmath
+
+    with mpmath.workdps(40):
+        after, values = [mpmath.mpf(0)] * len(r[0]), []
+        for h in reversed(range(len(r))):
+            after = _soft_backup(P[h], r[h], mpmath.mpf(1), mpmath.mpf(tau), mu[h], after)
+            values.insert(0, after)
+        return values
+
+
+def _soft_backup(P, r, gamma, tau, mu, V):
+    import mpmath
+
+    def soft_max(q, m):
+        top = max(q)
+        return top + tau * mpmath.log(mpmath.fsum(mpmath.mpf(w) * mpmath.exp((x - top) / tau) for x, w in zip(q, m)))
+
+    Q = [[mpmath.mpf(x) + gamma * mpmath.fsum(mpmath.mpf(p) * v for p, v in zip(law, V)) for x, law in zip(*s)]
+         for s in zip(r, P)]
+    return [soft_max(q, m) for q, m in zip(Q, mu)]

@@ -65,7 +65,7 @@ def garnet(S: int, A: int, b: int, gamma: float, rng: np.random.Generator, *, sp
     TabularMDP
         Initial law uniform.
     """
-    rng, S, A = validate.generator("rng", rng), validate.count("S", S), validate.count("A", A)
+    rng = _checked(rng, S=S, A=A)
     b = validate.count("b", b, 1, S)
     column = np.concatenate([rng.choice(S, b, replace=False) for _ in range(S * A)])
     P = sp.csr_array((_simplex((S * A, b), rng).ravel(), column, np.arange(0, S * A * b + 1, b)), shape=(S * A, S))
@@ -75,39 +75,40 @@ def garnet(S: int, A: int, b: int, gamma: float, rng: np.random.Generator, *, sp
 
 def random_mdp(S: int, A: int, gamma: float, rng: np.random.Generator) -> TabularMDP:
     """Dense MDP with every law, the initial one included, uniform on its simplex."""
-    rng = validate.generator("rng", rng)
+    rng = _checked(rng, S=S, A=A)
     return TabularMDP(_simplex((S, A, S), rng), _unit((S, A), rng), gamma, _simplex((S,), rng))
 
 
 def random_episodic(S: int, A: int, H: int, rng: np.random.Generator) -> EpisodicMDP:
     """Dense episodic MDP, kernel and rewards drawn anew at each step."""
-    rng = validate.generator("rng", rng)
+    rng = _checked(rng, S=S, A=A, H=H)
     return EpisodicMDP(_simplex((H, S, A, S), rng), _unit((H, S, A), rng), _simplex((S,), rng))
 
 
 def random_linear(S: int, A: int, d: int, H: int, rng: np.random.Generator) -> LinearMDP:
     """Linear MDP with phi and mu on simplices and theta in [0, 1]: P = phi mu holds exactly, `misfit` is 0."""
-    rng = validate.generator("rng", rng)
+    rng = _checked(rng, S=S, A=A, d=d, H=H)
     return LinearMDP(_simplex((S, A, d), rng), _simplex((H, d, S), rng), _unit((H, d), rng), _simplex((S,), rng))
 
 
 def random_linear_mixture(S: int, A: int, d: int, H: int, rng: np.random.Generator) -> LinearMixtureMDP:
     """Mixture of d dense kernels with weights drawn anew at each step; P is the mixture exactly."""
-    rng = validate.generator("rng", rng)
+    rng = _checked(rng, S=S, A=A, d=d, H=H)
     return LinearMixtureMDP(_simplex((d, S, A, S), rng), _simplex((H, d), rng), _unit((H, S, A), rng),
                             _simplex((S,), rng))
 
 
 def random_latent(M: int, S: int, A: int, H: int, rng: np.random.Generator) -> LatentMDP:
     """M independent dense MDPs behind a hidden context; rewards in [0, 1/H], so that returns lie in [0, 1]."""
-    rng = validate.generator("rng", rng)
+    rng = _checked(rng, M=M, S=S, A=A, H=H)
     return LatentMDP(_simplex((M,), rng), _simplex((M, S), rng), _simplex((M, S, A, S), rng),
-                     _unit((M, S, A), rng) / validate.count("H", H), H)
+                     _unit((M, S, A), rng) / H, H)
 
 
 def random_block(S: int, A: int, X: int, H: int, rng: np.random.Generator) -> RichMDP:
     """Block MDP: a dense episodic MDP seen through X >= S observations, each of one state; every state has one."""
-    rng, S, X = validate.generator("rng", rng), validate.count("S", S), validate.count("X", X, S)
+    rng = _checked(rng, S=S, A=A, H=H)
+    X = validate.count("X", X, S)
     owner = rng.permutation(np.concatenate([np.arange(S), rng.integers(0, S, X - S)]))
     q = dyadic_rows(rng.exponential(size=(S, X)) * (owner == np.arange(S)[:, None]))
     base = random_episodic(S, A, H, rng)
@@ -116,39 +117,39 @@ def random_block(S: int, A: int, X: int, H: int, rng: np.random.Generator) -> Ri
 
 def random_bandit(A: int, rng: np.random.Generator) -> Bandit:
     """Bernoulli arms with uniform means."""
-    return Bandit(_unit((A,), validate.generator("rng", rng)))
+    return Bandit(_unit((A,), _checked(rng, A=A)))
 
 
 def random_linear_bandit(A: int, d: int, rng: np.random.Generator) -> LinearBandit:
     """Gaussian linear bandit: arms uniform on the unit sphere, theta uniform in the unit ball."""
-    rng = validate.generator("rng", rng)
+    rng = _checked(rng, A=A, d=d)
     x, theta = rng.standard_normal((A, d)), rng.standard_normal(d)
-    radius = rng.random() ** (1.0 / validate.count("d", d))
+    radius = rng.random() ** (1.0 / d)
     return LinearBandit(x / np.linalg.norm(x, axis=1, keepdims=True), theta * radius / np.linalg.norm(theta))
 
 
 def random_contextual(X: int, A: int, rng: np.random.Generator) -> ContextualBandit:
     """Bernoulli contextual bandit with uniform means."""
-    rng = validate.generator("rng", rng)
+    rng = _checked(rng, X=X, A=A)
     return ContextualBandit(_simplex((X,), rng), _unit((X, A), rng))
 
 
 def random_game(S: int, A: Sequence[int], H: int, rng: np.random.Generator) -> MarkovGame:
     """General-sum Markov game with ``A[i]`` actions for player i and rewards in [0, 1]."""
-    rng, A = validate.generator("rng", rng), tuple(A)
+    rng, A = _checked(rng, S=S, H=H, **{f"A[{i}]": n for i, n in enumerate(A)}), tuple(A)
     return MarkovGame(_simplex((H, S, *A, S), rng), _unit((len(A), H, S, *A), rng), _simplex((S,), rng))
 
 
 def random_zero_sum(S: int, A: tuple[int, int], H: int, rng: np.random.Generator) -> MarkovGame:
     """Zero-sum Markov game of two players; the first one's rewards are uniform on [-1, 1]."""
-    rng = validate.generator("rng", rng)
+    rng = _checked(rng, S=S, H=H, **{f"A[{i}]": n for i, n in enumerate(A)})
     r = 2.0 * _unit((H, S, *A), rng) - 1.0
     return MarkovGame(_simplex((H, S, *A, S), rng), np.stack([r, -r]), _simplex((S,), rng))
 
 
 def random_preferences(X: int, Y: int, beta: float, rng: np.random.Generator) -> PreferenceModel:
     """General preferences: p[x, y, z] uniform on [0, 1] for y < z, with no order behind them."""
-    rng = validate.generator("rng", rng)
+    rng = _checked(rng, X=X, Y=Y)
     upper = np.triu(_unit((X, Y, Y), rng), 1)
     p = upper + np.tril(1.0 - upper.transpose(0, 2, 1), -1) + 0.5 * np.eye(Y)
     return PreferenceModel(p, _simplex((X,), rng), _simplex((X, Y), rng), beta)
@@ -157,14 +158,20 @@ def random_preferences(X: int, Y: int, beta: float, rng: np.random.Generator) ->
 def random_bradley_terry(X: int, Y: int, beta: float, rng: np.random.Generator, *,
                          scale: float = 1.0) -> PreferenceModel:
     """Bradley-Terry preferences with rewards uniform on [0, scale]."""
-    rng = validate.generator("rng", rng)
+    rng = _checked(rng, X=X, Y=Y)
     reward = validate.real("scale", scale) * _unit((X, Y), rng)
     return PreferenceModel.bradley_terry(reward, _simplex((X,), rng), _simplex((X, Y), rng), beta)
 
 
+def _checked(rng: Any, **sizes: Any) -> np.random.Generator:
+    for name, n in sizes.items():
+        validate.count(name, n)
+    return validate.generator("rng", rng)
+
+
 def _simplex(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    return dyadic_rows(rng.exponential(size=tuple(validate.count("sizes", n) for n in shape)))
+    return dyadic_rows(rng.exponential(size=shape))
 
 
 def _unit(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    return rng.integers(0, GRAIN, tuple(validate.count("sizes", n) for n in shape), endpoint=True) / GRAIN
+    return rng.integers(0, GRAIN, shape, endpoint=True) / GRAIN

@@ -1,6 +1,6 @@
 """Gymnasium's toy-text environments as discounted MDPs, and back.
 
-These environments publish ``env.unwrapped.P[s][a] = [(p, t, r, terminated), ...]``. What it means, where care is needed:
+They publish ``env.unwrapped.P[s][a] = [(p, t, r, terminated), ...]``. What it means, where care is needed:
 
 * successors repeat (FrozenLake, CliffWalking), each with a reward of its own: r(s, a) = sum p r is taken before the
   repeated successors are merged;
@@ -159,8 +159,7 @@ def _transitions(P: Any) -> Transitions:
             raise MdpkitError(f"P[{s}]", f"of {A} actions like P[0]", None, came=f"it has {len(row)}")
         for a, entries in enumerate(row):
             flat.extend(_entries(f"P[{s}][{a}]", s, a, entries, S))
-    s, a, p, t, r, terminated = (np.array(x) for x in zip(*flat))
-    return Transitions(S, A, s, a, p, t, r, terminated)
+    return Transitions(S, A, *(np.array(column) for column in zip(*flat)))
 
 
 def _level(name: str, table: Any) -> list:

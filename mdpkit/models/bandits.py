@@ -48,8 +48,9 @@ class LinearBandit:
         noise = validate.choice("noise", noise, record.NOISES)
         x = validate.array("x", x, ("A", "d"))
         record.put(self, x=x, theta=validate.array("theta", theta, (x.shape[1],)), noise=noise)
+        mu = validate.array("(x @ theta)", self.mu, (x.shape[0],))
         if noise == "bernoulli":
-            validate.within("(x @ theta)", self.mu, 0.0, 1.0)
+            validate.within("(x @ theta)", mu, 0.0, 1.0)
 
     @property
     def A(self) -> int:

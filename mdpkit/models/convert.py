@@ -13,7 +13,7 @@ from mdpkit.models.games import MarkovGame
 from mdpkit.models.latent import LatentMDP, RichMDP
 from mdpkit.models.linear import LinearMDP, LinearMixtureMDP
 from mdpkit.models.preferences import PreferenceModel
-from mdpkit.models.tabular import EpisodicMDP, TabularMDP
+from mdpkit.models.tabular import EpisodicMDP, TabularMDP, check_size
 from mdpkit.models.tokens import TokenModel
 
 
@@ -37,7 +37,8 @@ def to_episodic(model: Any, H: int | None = None) -> EpisodicMDP:
     if isinstance(model, TabularMDP):
         if H is None:
             raise MdpkitError("H", "given to cut a discounted MDP", None)
-        discount = model.gamma ** np.arange(validate.count("H", H))
+        check_size("H", validate.count("H", H), H * model.S * model.A * model.S)
+        discount = model.gamma ** np.arange(H)
         r = discount[:, None, None] * model.r
         return EpisodicMDP(np.broadcast_to(model.dense, (H, *model.dense.shape)), r, model.rho, model.noise)
     if H is not None:
@@ -84,7 +85,7 @@ def best_response_mdp(game: MarkovGame, player: int, others: Any) -> EpisodicMDP
         P, r = np.einsum("hsabt,hsb->hsat", game.P, mu), np.einsum("hsab,hsb->hsa", game.r[0], mu)
     else:
         P, r = np.einsum("hsabt,hsa->hsbt", game.P, mu), np.einsum("hsab,hsa->hsb", game.r[1], mu)
-    return EpisodicMDP(P, r, game.rho, "gaussian" if game.noise == "gaussian" else "none", flush=True)
+    return EpisodicMDP(P, r, game.rho, game.noise, flush=True)      # a mixture of Bernoulli draws is one
 
 
 def preference_game(model: PreferenceModel, x: int = 0) -> MarkovGame:
@@ -109,6 +110,7 @@ def _observed(model: RichMDP) -> EpisodicMDP:
 def _prefix_tree(model: TokenModel) -> EpisodicMDP:
     X, N, V = model.pi_ref.shape
     S = X * (N + 1)                                # node N of a prompt: the answer is finished
+    check_size("model", X * V**model.H, model.H * S * V * S)
     P, r = np.zeros((model.H, S, V, S)), np.zeros((model.H, S, V))
     node, token = np.arange(N), np.arange(V)
     child = np.minimum(node[:, None] * V + 1 + token, N)

@@ -32,9 +32,12 @@ class MarkovGame:
 
     def __init__(self, P: Any, r: Any, rho: Any, noise: str = "none"):
         noise = validate.choice("noise", noise, record.NOISES)
-        ndim = np.ndim(r)
+        try:
+            ndim = np.ndim(r)
+        except ValueError as e:
+            raise MdpkitError("r", "an array of numbers", r, "is it ragged?") from e
         if ndim < 4:
-            raise MdpkitError("r", "of shape (n, H, S, A1, ..., An)", None, came=f"its shape is {np.shape(r)}")
+            raise MdpkitError("r", "of shape (n, H, S, A1, ..., An)", None, came=f"it has {ndim} axes")
         r = record.rewards("r", r, ("n", "H", "S", *(f"A{i + 1}" for i in range(ndim - 3))), noise)
         n, H, S, *A = r.shape
         if n != len(A):
@@ -48,11 +51,11 @@ class MarkovGame:
         """One state, one step: one payoff tensor (A1, ..., An) a player; a single matrix is zero-sum to its rows."""
         if not payoffs:
             raise MdpkitError("payoffs", "one matrix or one tensor a player", payoffs)
-        first = np.asarray(payoffs[0])
-        both = (payoffs[0], -first) if len(payoffs) == 1 else payoffs
-        tables = [validate.array(f"payoffs[{i}]", t, first.shape) for i, t in enumerate(both)]
-        r = np.stack(tables)[:, None, None]
-        return cls(np.ones((1, 1, *first.shape, 1)), r, np.ones(1))
+        n = max(2, len(payoffs))
+        first = validate.array("payoffs[0]", payoffs[0], tuple(f"A{i + 1}" for i in range(n)))
+        others = payoffs[1:] or (-first,)
+        tables = [first, *(validate.array(f"payoffs[{i + 1}]", t, first.shape) for i, t in enumerate(others))]
+        return cls(np.ones((1, 1, *first.shape, 1)), np.stack(tables)[:, None, None], np.ones(1))
 
     @property
     def n(self) -> int:

@@ -49,8 +49,9 @@ class LinearMDP:
             row = raw[h, s, a]
             raise MdpkitError(f"(phi @ mu)[{h}, {s}, {a}, :]", "a probability vector", None,
                               came=f"it sums to {row.sum():.10g}, its least entry is {row.min():.3g}")
+        rewards = self.r
         if noise == "bernoulli":
-            validate.within("(phi @ theta)", self.r, 0.0, 1.0)
+            validate.within("(phi @ theta)", rewards, 0.0, 1.0)
 
     @property
     def S(self) -> int:
@@ -70,7 +71,7 @@ class LinearMDP:
 
     @cached_property
     def _product(self) -> np.ndarray:
-        return np.einsum("sad,hdt->hsat", self.phi, self.mu)
+        return _finite("phi @ mu", np.einsum("sad,hdt->hsat", self.phi, self.mu))
 
     @cached_property
     def P(self) -> np.ndarray:
@@ -81,7 +82,7 @@ class LinearMDP:
     @cached_property
     def r(self) -> np.ndarray:
         """Mean rewards (H, S, A)."""
-        return np.einsum("sad,hd->hsa", self.phi, self.theta)
+        return _finite("phi @ theta", np.einsum("sad,hd->hsa", self.phi, self.theta))
 
     @cached_property
     def misfit(self) -> float:
@@ -151,3 +152,8 @@ class LinearMixtureMDP:
     __repr__ = record.text
     _repr_html_ = record.html
     save = record.save
+
+
+def _finite(name: str, product: np.ndarray) -> np.ndarray:
+    """The product of two finite arrays, if it did not overflow; read-only."""
+    return validate.array(name, product, product.shape)

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ def save(model: Any, path: str | os.PathLike) -> Path:
             payload |= {f"{field.name}.{part}": getattr(value, part) for part in ("data", "indices", "indptr", "shape")}
         elif value is not None:
             payload[field.name] = value
+    if not path.parent.is_dir():
+        raise MdpkitError("path", "in a folder that exists", str(path))
     temporary = path.with_suffix(".tmp.npz")
     np.savez_compressed(temporary, **payload)
     os.replace(temporary, path)
@@ -57,21 +60,42 @@ def load(path: str | os.PathLike) -> Any:
     path = _npz(path)
     if not path.is_file():
         raise MdpkitError("path", "an existing file", str(path))
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            content = {k: data[k] for k in data.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as e:
-        raise MdpkitError("path", "a readable .npz", str(path)) from e
-    if "__model__" not in content:
+    content = _read(path)
+    if "__model__" not in content or "__format__" not in content:
         raise MdpkitError("path", "a .npz written by save()", None, "expected keys __model__ and the model's fields",
                           came=f"it holds {sorted(content)}")
     if int(content.pop("__format__")) > FORMAT:
         raise MdpkitError("path", f"of format {FORMAT} or older", str(path), "a newer mdpkit wrote it")
-    module, _, name = str(content.pop("__model__")).partition(":")
-    if not module.startswith("mdpkit.models."):
-        raise MdpkitError("path", "a model of mdpkit", module)
-    kind = getattr(importlib.import_module(module), name)
-    return kind(**{k: _field(k, content) for k in dict.fromkeys(key.partition(".")[0] for key in content)})
+    kind = model_class(str(content.pop("__model__")))
+    fields = {k: _field(k, content) for k in dict.fromkeys(key.partition(".")[0] for key in content)}
+    try:
+        return kind(**fields)
+    except TypeError as e:
+        raise MdpkitError("path", f"the fields of a {kind.__name__}", None, came=str(e)) from e
+
+
+def model_class(name: str, where: str = "path") -> type:
+    """The model class that ``module:name`` names, and nothing else that could be called."""
+    module, _, cls = name.partition(":")
+    try:
+        kind = getattr(importlib.import_module(module), cls) if module.startswith("mdpkit.models.") else None
+    except (ImportError, AttributeError):
+        kind = None
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind.__module__ == module):
+        raise MdpkitError(where, "a model of mdpkit", cls if module.startswith("mdpkit.models.") else module)
+    return kind
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            raise ValueError("a bare array")
+        with found as data:
+            return {k: data[k] for k in data.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError,
+            RuntimeError) as e:
+        raise MdpkitError("path", "a readable .npz", str(path)) from e
 
 
 def _field(name: str, content: dict[str, np.ndarray]) -> Any:

@@ -127,7 +127,7 @@ class EpisodicMDP:
         H = validate.count("H", H)
         r = validate.array("r", r, ("S", "A"))
         S, A = r.shape
-        _check_size("H", H, H * S * A * S)
+        check_size("H", H, H * S * A * S)
         P = validate.simplex("P", P, (S, A, S))
         return cls(np.broadcast_to(P, (H, S, A, S)), np.broadcast_to(r, (H, S, A)), rho, noise)
 
@@ -200,6 +200,7 @@ def _sparse(P: Any, S: int, A: int, flush: bool) -> Any:
     return csr
 
 
-def _check_size(name: str, value: int, entries: int) -> None:
+def check_size(name: str, value: int, entries: int) -> None:
+    """Refuse sizes whose dense kernel would not fit a small exact world."""
     if entries > LARGEST:
         raise MdpkitError(name, f"small enough for {LARGEST} entries of P", value, came=f"P would have {entries}")

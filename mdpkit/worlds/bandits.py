@@ -15,7 +15,7 @@ class BanditWorld(NamedTuple):
     mean: np.ndarray        # (X, A)
     noise: int
     begin: np.ndarray       # (X,) cumulative
-    here: np.ndarray        # (1,) the context, -1 before start
+    shown: np.ndarray       # (1,) the context, -1 before start
     fixed: int              # one context: no need to start
     counts: np.ndarray       # (2,) contexts, pulls
     rng: np.random.Generator
@@ -33,19 +33,19 @@ def _start(world):
     x = 0
     if world.fixed == 0:
         x = draw(world.begin, 0, world.begin.shape[0], world.rng.random())
-    world.here[0] = x
+    world.shown[0] = x
     world.counts[0] += 1
     return x
 
 
 def _step(world, a):
-    x = world.here[0]
+    x = world.shown[0]
     if x < 0:
         raise ValueError("world: step outside an episode; call start first")
     if a < 0 or a >= world.mean.shape[1]:
         raise ValueError("world: the action is out of range")
     if world.fixed == 0:
-        world.here[0] = -1                   # a context is played once
+        world.shown[0] = -1                   # a context is played once
     world.counts[1] += 1
     return draw_reward(world.mean[x, a], world.noise, world.rng)
 

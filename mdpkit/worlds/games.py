@@ -20,7 +20,7 @@ class GameWorld(NamedTuple):
     actions: np.ndarray     # (n,) number of actions of each player
     noise: int
     begin: np.ndarray
-    here: np.ndarray        # (2,)
+    board: np.ndarray       # (2,) step, state
     counts: np.ndarray       # (2,) episodes, steps
     rng: np.random.Generator
 
@@ -34,15 +34,15 @@ def game(model: MarkovGame, rng: np.random.Generator) -> GameWorld:
 
 def _start(world):
     s = draw(world.begin, 0, world.begin.shape[0], world.rng.random())
-    world.here[0] = 0
-    world.here[1] = s
+    world.board[0] = 0
+    world.board[1] = s
     world.counts[0] += 1
     return s
 
 
 def _step(world, actions):
     n, H, S, J = world.r.shape
-    h = world.here[0]
+    h = world.board[0]
     if h < 0 or h >= H:
         raise ValueError("world: step outside an episode; call start first")
     j = 0
@@ -50,14 +50,14 @@ def _step(world, actions):
         if actions[i] < 0 or actions[i] >= world.actions[i]:
             raise ValueError("world: the action is out of range")
         j = j * world.actions[i] + actions[i]
-    s = world.here[1]
+    s = world.board[1]
     reward = np.empty(n)
     for i in range(n):
         reward[i] = draw_reward(world.r[i, h, s, j], world.noise, world.rng)
     k = (h * S + s) * J + j
     s = world.succ[draw(world.cum, world.ptr[k], world.ptr[k + 1], world.rng.random())]
-    world.here[0] = h + 1
-    world.here[1] = s
+    world.board[0] = h + 1
+    world.board[1] = s
     world.counts[1] += 1
     return reward, s
 

@@ -28,7 +28,7 @@ class HiddenWorld(NamedTuple):
     emit_ptr: np.ndarray
     emit_x: np.ndarray
     emit_cum: np.ndarray
-    here: np.ndarray        # (2,) step, hidden state
+    place: np.ndarray       # (2,) step, hidden state
     counts: np.ndarray       # (2,) episodes, steps
     rng: np.random.Generator
 
@@ -46,7 +46,7 @@ class LatentWorld(NamedTuple):
     emit_ptr: np.ndarray
     emit_x: np.ndarray
     emit_cum: np.ndarray
-    here: np.ndarray
+    place: np.ndarray
     counts: np.ndarray
     rng: np.random.Generator
     context_size: int       # S: the context of hidden state z is z // S
@@ -70,49 +70,49 @@ def latent(model: LatentMDP, rng: np.random.Generator, *, hindsight: bool) -> Hi
 def _hidden(P, r, H, rho, q, noise, rng) -> HiddenWorld:
     rows, emit = dense_rows(P), dense_rows(q)
     begin = np.cumsum(rho)
-    begin[-1] = 1.0                          # products w*nu may miss 1 by rounding
+    begin[np.flatnonzero(rho)[-1]:] = 1.0     # products w*nu may miss 1 by rounding
     return HiddenWorld(rows.ptr, rows.col, cumulative(rows.ptr, rows.val), np.ascontiguousarray(r), NOISE_CODE[noise],
                        H, begin, emit.ptr, emit.col, cumulative(emit.ptr, emit.val), np.array([-1, 0]),
                        np.zeros(2, np.int64), rng)
 
 
-def _emit(world, z):
+def _observe(world, z):
     return world.emit_x[draw(world.emit_cum, world.emit_ptr[z], world.emit_ptr[z + 1], world.rng.random())]
 
 
 def _start(world):
     z = draw(world.begin, 0, world.begin.shape[0], world.rng.random())
-    world.here[0] = 0
-    world.here[1] = z
+    world.place[0] = 0
+    world.place[1] = z
     world.counts[0] += 1
-    return emit(world, z)
+    return observe(world, z)
 
 
 def _step(world, a):
-    h = world.here[0]
+    h = world.place[0]
     if h < 0 or h >= world.horizon:
         raise ValueError("world: step outside an episode; call start first")
     _, Z, A = world.r.shape
     if a < 0 or a >= A:
         raise ValueError("world: the action is out of range")
     row = h % world.r.shape[0]               # a latent MDP repeats one kernel
-    z = world.here[1]
+    z = world.place[1]
     reward = draw_reward(world.r[row, z, a], world.noise, world.rng)
     k = (row * Z + z) * A + a
     z = world.succ[draw(world.cum, world.ptr[k], world.ptr[k + 1], world.rng.random())]
-    world.here[0] = h + 1
-    world.here[1] = z
+    world.place[0] = h + 1
+    world.place[1] = z
     world.counts[1] += 1
-    return reward, emit(world, z)
+    return reward, observe(world, z)
 
 
 def _reveal(world):
-    if world.here[0] != world.horizon:
+    if world.place[0] != world.horizon:
         raise ValueError("world: the context is told after an episode only")
-    return world.here[1] // world.context_size
+    return world.place[1] // world.context_size
 
 
-emit = kernel(_emit)
+observe = kernel(_observe)
 start = kernel(_start)
 step = kernel(_step)
 reveal = kernel(_reveal)

@@ -135,8 +135,9 @@ def _ask(world, h, s, a):
     H, S, _ = world.law.r.shape
     if h < 0 or h >= H or s < 0 or s >= S:
         raise ValueError("world: ask at a step or state that does not exist")
+    answer = transition(world.law, h, s, a, world.rng)
     world.asks[0] += 1
-    return transition(world.law, h, s, a, world.rng)
+    return answer
 
 
 transition = kernel(_transition)

@@ -13,7 +13,7 @@ from mdpkit.models.preferences import PreferenceModel
 
 class PreferenceWorld(NamedTuple):
     p: np.ndarray           # (X, Y, Y)
-    begin: np.ndarray       # (X,) cumulative
+    prompts: np.ndarray     # (X,) cumulative
     counts: np.ndarray       # (1,) prompts
     asks: np.ndarray        # (1,) comparisons
     rng: np.random.Generator
@@ -25,7 +25,7 @@ def comparisons(model: PreferenceModel, rng: np.random.Generator) -> PreferenceW
 
 def _start(world):
     world.counts[0] += 1
-    return draw(world.begin, 0, world.begin.shape[0], world.rng.random())
+    return draw(world.prompts, 0, world.prompts.shape[0], world.rng.random())
 
 
 def _ask(world, x, y, z):

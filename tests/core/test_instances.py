@@ -289,10 +289,25 @@ def test_random_worlds_follow_their_generator(name):
         build(3)
 
 
+@pytest.mark.parametrize("build, message", [
+    (lambda g: garnet.random_episodic(2, 0, 3, g), "A must be at least 1; it is 0"),
+    (lambda g: garnet.random_game(2, (2, 0), 3, g), r"A\[1\] must be at least 1"),
+    (lambda g: garnet.random_block(3, 2, 2, 1, g), "X must be at least 3"),
+    (lambda g: formula.step_dependent(3, 2, 0), "H must be at least 1"),
+    (lambda g: formula.tokens(2.5), "V must be an integer"),
+    (lambda g: chains.riverswim(1), "S must be at least 2"),
+    (lambda g: games.biased_rps(1, 0, 1), "scissors must be in"),
+])
+def test_bad_sizes_name_the_argument(build, message):
+    with pytest.raises(MdpkitError, match=message):
+        build(rng())
+
+
 @pytest.mark.parametrize("name", ["garnet", "mdp", "episodic", "latent", "game"])
 def test_random_probabilities_are_dyadic(name):
     m = BUILDERS[name](rng())
-    assert (m.P * 2.0**26 == np.floor(m.P * 2.0**26)).all() and (m.r * 2.0**26 % 1 == 0).all() or name == "latent"
+    assert (m.P * 2.0**26 % 1 == 0).all()
+    assert name == "latent" or (m.r * 2.0**26 % 1 == 0).all()     # there rewards are divided by H
 
 
 def test_garnet_has_b_successors_and_one_world_sparse_or_dense():
@@ -316,7 +331,7 @@ def test_random_linear_worlds_are_linear_to_the_last_bit(seed):
 
 def test_random_mixtures_are_exact():
     m = garnet.random_linear_mixture(4, 2, 3, 2, rng())
-    assert (m.P == np.einsum("hi,isat->hsat", m.theta, m.base)).all()
+    assert (np.einsum("hi,isat->hsat", m.theta, m.base) == m.P).all()
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -360,11 +375,10 @@ def bayes_regret(A, T, gap):
                               for j, (w, f) in enumerate(n)) for k in range(A)]
             post = [x / sum(like) for x in like]
             values = []
-            for a in range(A):
+            for a, (w, f) in enumerate(n):
                 win = 0.5 + gap * post[a]
-                step = lambda i: tuple((w + (i == 0), f + (i == 1)) if j == a else (w, f)
-                                       for j, (w, f) in enumerate(n))
-                values.append(win + win * best(step(0)) + (1 - win) * best(step(1)))
+                won, lost = (n[:a] + (x,) + n[a + 1:] for x in ((w + 1, f), (w, f + 1)))
+                values.append(win + win * best(won) + (1 - win) * best(lost))
             memo[n] = max(values)
         return memo[n]
 
@@ -412,7 +426,7 @@ def test_hard_tree(A, d, wait, H):
     leaves = A ** (d - 1)
     for h, leaf, action in itertools.product(range(d, d + wait), range(leaves), range(A)):
         m = lower_bounds.hard_tree(A, d, H, wait, h, leaf, action, 0.125)
-        assert m.S == 3 + (A**d - 1) // (A - 1)
+        assert 3 + (A**d - 1) // (A - 1) == m.S
         V, Q = backward(*_of(m))
         close(V[0, 0], lower_bounds.hard_tree_value(d, H, wait, 0.125))
         first_leaf = m.S - 2 - leaves
@@ -629,7 +643,7 @@ def test_chickens_best_correlated_equilibrium():
 @pytest.mark.parametrize("n, m", [(1, 0), (1, 1), (2, 1), (4, 2), (5, 1), (3, 4)])
 def test_inspection_game(n, m):
     g = games.inspection_game(n, m)
-    assert g.is_zero_sum and g.S == m + 2
+    assert g.is_zero_sum and m + 2 == g.S
     V = np.zeros(g.S)
     for h in range(n - 1, -1, -1):
         V = np.array([game_value(g.r[0, h, s] + g.P[h, s] @ V) for s in range(g.S)])

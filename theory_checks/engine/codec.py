@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
-import importlib
 import json
 from collections.abc import Mapping
 from fractions import Fraction
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mdpkit.errors import MdpkitError
+from mdpkit.models.record import model_class
 
 
 def encode(value: Any) -> Any:
@@ -49,11 +49,8 @@ def decode(value: Any) -> Any:
         raw = np.frombuffer(base64.b64decode(value["__array__"]), dtype=value["dtype"])
         return raw.reshape(value["shape"])
     if "__model__" in value:
-        module, _, name = value["__model__"].partition(":")
-        if not module.startswith("mdpkit.models."):
-            raise MdpkitError("world", "a model of mdpkit", module)
-        return getattr(importlib.import_module(module), name)(
-            **{k: decode(v) for k, v in value.items() if k != "__model__"})
+        kind = model_class(value["__model__"], "world")
+        return kind(**{k: decode(v) for k, v in value.items() if k != "__model__"})
     return {k: decode(v) for k, v in value.items()}
 
 
