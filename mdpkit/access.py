@@ -76,6 +76,7 @@ class Generative:
         world = markov.generative(_markov(model, "Generative"), validate.generator("rng", rng))
         _open(self, model, world, grant, bounds, watch, chunk)
 
+    known: Known
     drive, call = drive, call
 
     @property
@@ -110,6 +111,7 @@ class Episodes:
                  hindsight: bool = False):
         _open(self, model, _episodes(model, validate.generator("rng", rng), hindsight), grant, bounds, watch, chunk)
 
+    known: Known
     drive, call = drive, call
 
     @property
@@ -126,6 +128,7 @@ class Stream:
         world = markov.episodes(model, validate.generator("rng", rng), lives=1)
         _open(self, model, world, grant, bounds, watch, chunk)
 
+    known: Known
     drive, call = drive, call
 
     @property
@@ -149,6 +152,7 @@ class Reset:
         world = markov.resets(base, validate.generator("rng", rng), _allowed(to, H, S))
         _open(self, model, world, grant, bounds, watch, chunk)
 
+    known: Known
     drive, call = drive, call
 
     @property
@@ -166,6 +170,7 @@ class Comparisons:
         world = preferences.comparisons(pairwise, validate.generator("rng", rng))
         _open(self, model, world, grant, bounds, watch, chunk)
 
+    known: Known
     drive, call = drive, call
 
     @property

@@ -201,7 +201,7 @@ def _is_light(rgba: np.ndarray) -> np.ndarray:
 def _numbers(values: np.ndarray, shown: np.ndarray) -> list[str]:
     """Texts with as many decimals as tell the values of a grid apart."""
     lo, hi = (float(f(values[shown])) if shown.any() else 0.0 for f in (np.min, np.max))
-    spread = hi - lo if hi > lo else max(abs(hi), 1e-300)
+    spread = hi - lo if hi > lo else abs(hi) or 1.0
     decimals = min(max(2 - math.floor(math.log10(spread)), 0), 5)
     texts = [f"{round(v, decimals) + 0.0:.{decimals}f}" for v in values.tolist()]      # + 0.0: no minus zero
     if max(map(len, texts)) > LONGEST_NUMBER:

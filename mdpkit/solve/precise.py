@@ -176,7 +176,7 @@ def episodic(model: EpisodicMDP, tol: float, tier: str) -> Solution:
         else:
             reaches = [up(x) >= down(flat[k // A]) for k, x in enumerate(q_flat)]
     optimal = np.array(reaches).reshape(H, S, A)
-    exact = tuple(fraction(x) for x in flat) if tier == "exact" else None  # type: ignore[arg-type]
+    exact = tuple(fraction(x) for x in flat) if tier == "exact" else None
     certificate = Certificate(tier, "backward induction", tol, time.perf_counter() - clock, exact)
     solution = Solution(0.5 * (lo + hi), lo, hi, optimal.argmax(2), optimal, H, certificate)
     return finish(solution, "no two floats are closer than the enclosure")

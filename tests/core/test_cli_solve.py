@@ -47,7 +47,7 @@ def random_mdp(S: int = 5, A: int = 3, gamma: float = 0.9) -> TabularMDP:
 
 
 def not_blank(path: Path) -> bool:
-    return len(np.unique(imread(path)[..., :3].reshape(-1, 3), axis=0)) > 10
+    return len(np.unique(imread(path)[..., :3] @ [1.0, 3.0, 9.0])) > 10
 
 
 # --- environments

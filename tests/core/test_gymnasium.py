@@ -1,4 +1,4 @@
-"""Environments against their own tables, solved by other code; what an import must not lose; pictures of the answers."""
+"""Environments against their own tables, solved by other code; what an import must not lose; pictures."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_values_against_policy_iteration_on_the_table(name, kwargs):
     S = len(V)
     solution = discounted.solve(source.model, 1e-10)       # asked ten times narrower than the claim below
     assert solution.width < ROUND
-    assert (solution.lo[:S] - ROUND <= V).all() and (V <= solution.hi[:S] + ROUND).all()
+    assert (solution.lo[:S] - ROUND <= V).all() and (solution.hi[:S] + ROUND >= V).all()
     assert (solution.hi[S:] >= 0).all() and (solution.lo[S:] <= 0).all(), "the new state is worth nothing"
     lo, hi = solution.at(source.model.rho)
     assert lo - ROUND <= env.initial_state_distrib @ V <= hi + ROUND
@@ -92,7 +92,7 @@ def test_values_against_policy_iteration_on_the_table(name, kwargs):
     np.put_along_axis(best, Q.argmax(1)[:, None], True, 1)
     assert solution.optimal[:S][best].all(), "no optimal action is missing"
     # an action is kept when its upper value reaches lo: within the width of both enclosures
-    assert (Q[solution.optimal[:S]] >= (V[:, None] - 4 * ROUND + 0 * Q)[solution.optimal[:S]]).all()
+    assert (Q[solution.optimal[:S]] >= np.repeat(V[:, None] - 4 * ROUND, Q.shape[1], 1)[solution.optimal[:S]]).all()
 
 
 @pytest.mark.parametrize(("name", "kwargs"), [ENVIRONMENTS[0], ENVIRONMENTS[4], ENVIRONMENTS[6]],
@@ -107,7 +107,7 @@ def test_values_against_quantecon(name, kwargs):
     Q[:S, :, S] = 1.0 - T.sum(-1)
     V = ddp(np.vstack([R, np.zeros(A)]), Q, GAMMA).solve(method="policy_iteration").v[:S]
     solution = discounted.solve(from_gymnasium(id_, GAMMA, **kwargs), 1e-10)
-    assert (solution.lo[:S] - ROUND <= V).all() and (V <= solution.hi[:S] + ROUND).all()
+    assert (solution.lo[:S] - ROUND <= V).all() and (solution.hi[:S] + ROUND >= V).all()
 
 
 def test_known_values():
@@ -199,7 +199,7 @@ def test_initial_law():
     assert from_gymnasium(duck(P, [0, 1]), 0.5, rho=[1, 0]).rho.tolist() == [1, 0]
     with pytest.raises(MdpkitError, match="rho must be given"):
         from_gymnasium(duck(P), 0.5)
-    with pytest.raises(MdpkitError, match="initial_state_distrib must be"):
+    with pytest.raises(MdpkitError, match=r"initial_state_distrib\[:\] must be"):
         from_gymnasium(duck(P, [0.5, 0.6]), 0.5)
 
 
@@ -222,7 +222,7 @@ def test_round_trip(name, kwargs):
     assert same(from_gymnasium(duck(P, model.rho), GAMMA), model), "to the bit"
     V, _ = howard(P, GAMMA)
     solution = discounted.solve(model, 1e-10)
-    assert (solution.lo - ROUND <= V).all() and (V <= solution.hi + ROUND).all(), "terminated cuts no value off"
+    assert (solution.lo - ROUND <= V).all() and (solution.hi + ROUND >= V).all(), "terminated cuts no value off"
 
 
 def test_round_trip_of_other_models():
@@ -286,14 +286,14 @@ def test_gymnasium_is_optional(monkeypatch):
 
 def pixels(figure) -> np.ndarray:
     data = io.BytesIO()
-    figure.savefig(data, format="png")
+    figure.savefig(data, format="png", dpi=50)             # enough to tell a picture from a blank
     data.seek(0)
     return imread(data)[..., :3]
 
 
 def check_picture(figure) -> None:
     """Not blank, nothing cut off, nothing left in pyplot."""
-    assert len(np.unique(pixels(figure).reshape(-1, 3), axis=0)) > 10
+    assert len(np.unique(pixels(figure) @ [1.0, 3.0, 9.0])) > 10
     tight, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
     assert tight.x0 >= 0 and tight.y0 >= 0 and tight.x1 <= width and tight.y1 <= height
     import matplotlib.pyplot as plt
@@ -317,7 +317,7 @@ def test_grid_picture(name, kwargs, directions):
                                   walls=walls, terminal=ends, marks={0: "start"}, title="a title")
     check_picture(figure)
     shown = np.setdiff1d(np.arange(n), [*ends, *walls])
-    assert arrows(figure).N == solution.optimal[shown].sum(), "an arrow for every optimal action"
+    assert solution.optimal[shown].sum() == arrows(figure).N, "an arrow for every optimal action"
     texts = [t.get_text() for t in figure.axes[0].texts]
     assert texts.count("end") == len(ends) and "start" in texts
     assert len(texts) == len(ends) + 1 + shown.size, "and a number in every other cell"

@@ -196,6 +196,8 @@ def test_an_edit_with_meaning_changes_the_key(fresh, edit):
 @pytest.mark.parametrize("how", ["no __init__.py", "installed"])
 def test_code_that_cannot_be_hashed_is_never_found_in_the_cache(fresh, monkeypatch, how):
     """A user's module in a folder without __init__.py, or in an installed package."""
+    for name in ("third", "third.low"):                 # the other case's, in another folder
+        sys.modules.pop(name, None)
     if how == "installed":
         monkeypatch.setattr(code, "_library_folders", lambda: (fresh,))
         write(fresh / "third", __init__="")
