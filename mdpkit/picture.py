@@ -252,6 +252,7 @@ def _arrows(ax: Axes, weights: np.ndarray, directions: Sequence[str], ink: list[
 
 def _lines(ax: Axes, shape: tuple[int, int]) -> None:
     """White lines between cells; no ticks, since cells count from the upper left corner like states."""
+    ax.set(xticks=[], yticks=[])      # a major tick at the same place would take the minor line away
     ax.set_xticks(np.arange(-0.5, shape[1]), minor=True)
     ax.set_yticks(np.arange(-0.5, shape[0]), minor=True)
     ax.grid(which="minor", color=PAPER, linewidth=1.0 if max(shape) <= 40 else 0.0)

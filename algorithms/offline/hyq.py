@@ -37,7 +37,7 @@ from mdpkit.iterate import iterate
 from mdpkit.jit import kernel
 from mdpkit.kernels import tally as tallies
 from mdpkit.kernels.choose import argmax, argmax_random
-from mdpkit.kernels.tally import add, mean_target
+from mdpkit.kernels.tally import add, mean_targets, update_targets
 from mdpkit.measure.coverage import transfer_coefficient
 from mdpkit.records import Dataset, Paper, Result
 from mdpkit.worlds.markov import start, step
@@ -105,9 +105,10 @@ def run(access: Episodes, data: Dataset, params: Params, rng: np.random.Generato
     """
     H, S, A = _sizes(access)
     counts = tallies.of(_offline(data, params, H, S, A).steps, S, A)
-    f = np.zeros((H, S, A))
-    state = (counts, f, float(params.default), int(params.random_ties), params.m_on)
-    trace = access.drive(_loop, state, Log(np.zeros((H, S), np.int64), f.copy()), params.T, rng)
+    f, V = np.zeros((H, S, A)), np.zeros((H + 1, S))                                    # 1
+    policy = rng.integers(0, A, (H, S)) if params.random_ties else np.zeros((H, S), np.int64)
+    settings = np.array([params.default, params.random_ties, params.m_on, 0.0])
+    trace = access.drive(_loop, (counts, f, V, policy, settings), Log(policy, f), params.T, rng)
     return Result(f, trace, params, {"offline": params.m_off, **access.samples})
 
 
@@ -247,34 +248,59 @@ def _fit_linear(state: Linear, phi: np.ndarray, top: float, ridge: float) -> Lin
     return state._replace(f=f)
 
 
-def _loop_body(world, counts, f, default, random_ties, m_on, log, first, rng):
-    H, S, _ = f.shape
+def _loop_body(world, counts, f, V, policy, settings, log, first, rng):
+    """``settings``: value of unseen pairs, whether ties are random, episodes an iteration, whether f was ever fitted.
+
+    A tie is drawn again whenever the data of its state changed.
+    """
+    H, S, A = f.shape
+    default, random_ties, m_on = settings[0], settings[1] > 0.0, int(settings[2])
+    played = np.empty((H, S * A), np.int64)
     for t in range(len(log.policy)):                                                   # 1
-        for h in range(H):
-            for s in range(S):
-                log.policy[t, h, s] = argmax_random(f[h, s], rng) if random_ties else argmax(f[h, s])   # 2
+        log.policy[t] = policy                                                         # 2
         log.f[t] = f
+        new = np.zeros(H, np.int64)
         for _ in range(m_on):                                                          # 3
             s = start(world)
             for h in range(H):
-                a = log.policy[t, h, s]
+                a = policy[h, s]
                 reward, s_next = step(world, a)
                 add(counts, h, s, a, reward, s_next)
+                known = False
+                for i in range(new[h]):
+                    known = known or played[h, i] == s * A + a
+                if not known:
+                    played[h, new[h]] = s * A + a
+                    new[h] += 1
                 s = s_next
-        _fit(counts, f, default)                                                       # 4, 5
+        if settings[3] == 0.0:
+            _fit(counts, f, V, default, policy, random_ties, rng)                      # 4, 5
+            settings[3] = 1.0
+        else:
+            _refit(counts, f, V, played, new, policy, random_ties, rng)                # 4, 5
 
 
-def _fit_body(counts, f, default):
+def _fit_body(counts, f, V, default, policy, random_ties, rng):
+    """Lines 4 and 5 in full, and line 2 of the next iteration."""
     H, S, A = f.shape
-    V = np.zeros((H + 1, S))
     for h in range(H - 1, -1, -1):                                                     # 4
+        mean_targets(counts, h, V[h + 1], default, f[h])                               # 5
         for s in range(S):
-            for a in range(A):
-                if counts.visits[h, s, a] > 0.0:
-                    f[h, s, a] = mean_target(counts, h, s, a, V[h + 1])                # 5
-                else:
-                    f[h, s, a] = default
-            V[h, s] = f[h, s, argmax(f[h, s])]
+            policy[h, s] = argmax_random(f[h, s], rng) if random_ties else argmax(f[h, s])   # 2
+            V[h, s] = f[h, s, policy[h, s]]
+
+
+def _refit_body(counts, f, V, pairs, new, policy, random_ties, rng):
+    """The same where the new tuples can have changed something: ``pairs[h, :new[h]]`` got data."""
+    H, S, A = f.shape
+    changed, where, m = np.empty(S, np.int64), np.empty(S, np.int64), 0
+    for h in range(H - 1, -1, -1):                                                     # 4
+        n, moved = update_targets(counts, h, pairs[h], new[h], changed, m, V[h + 1], V[h], f[h], where)   # 5
+        for i in range(n):
+            s = pairs[h, i] // A
+            policy[h, s] = argmax_random(f[h, s], rng) if random_ties else argmax(f[h, s])   # 2
+        changed[:moved] = where[:moved]
+        m = moved
 
 
 def _episode_body(world, policy):
@@ -290,5 +316,6 @@ def _episode_body(world, policy):
 
 
 _fit = kernel(_fit_body)
+_refit = kernel(_refit_body)
 _loop = kernel(_loop_body)
 _episode = kernel(_episode_body)

@@ -14,15 +14,21 @@ def _argmax(q):
 
 
 def _argmax_random(q, rng):
-    """Uniform over the maximisers. Draws from ``rng`` only where there are several."""
+    """Uniform over the maximisers. Draws once from ``rng``, and only where there are several."""
     best, ties = 0, 1
     for a in range(1, q.shape[0]):
         if q[a] > q[best]:
             best, ties = a, 1
         elif q[a] == q[best]:
             ties += 1
-            if rng.random() * ties < 1.0:       # keeps each of the ties so far with the same probability
-                best = a
+    if ties == 1:
+        return best
+    skip = int(rng.random() * ties)
+    for a in range(best, q.shape[0]):
+        if q[a] == q[best]:
+            if skip == 0:
+                return a
+            skip -= 1
     return best
 
 

@@ -322,6 +322,8 @@ def test_grid_picture(name, kwargs, directions):
     assert texts.count("end") == len(ends) and "start" in texts
     assert len(texts) == len(ends) + 1 + shown.size, "and a number in every other cell"
     assert figure.axes[1].get_ylabel() == "value"
+    lines = [axis.get_minorticklocs().size for axis in (figure.axes[0].yaxis, figure.axes[0].xaxis)]
+    assert lines == [k + 1 for k in source.shape], "a line between any two cells"
 
 
 def test_arrows_point_where_actions_lead():

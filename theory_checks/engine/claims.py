@@ -152,7 +152,8 @@ class Verdict:
     def badge(self) -> str:
         """The label with the kind of its evidence: a quick badge is in lower case and says so."""
         judge = self.check.judge
-        kind = f"{judge.evidence} alpha={self.alpha:.2g}" if judge.statistical else f"{judge.evidence} n={self.decision.n}"
+        size = f"alpha={self.alpha:.2g}" if judge.statistical else f"n={self.decision.n}"
+        kind = f"{judge.evidence} {size}"
         note = f" [{self.badge_note}]" if self.badge_note else ""
         return f"{self.label} ({kind}{', quick' if self.rigor == 'quick' else ''}){note}"
 

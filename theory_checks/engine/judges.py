@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -227,11 +227,14 @@ class Separation:
         return True
 
     def more(self, n: int, rigor: str) -> int:
-        return max(judge.more(n, rigor) for _, judge in self.parts)
+        return min(BATCH, max(judge.more(n, rigor) for _, judge in self.parts))
 
     def decide(self, rows: list[dict], alpha: float, alpha_refute: float) -> Decision:
         share = alpha_refute / len(self.parts)       # any part may refute, so the level of refuting is divided
         said = [(key, judge.decide([r[key] for r in rows], alpha, share)) for key, judge in self.parts]
+        # a part whose number of runs is registered waits for them
+        said = [(key, replace(d, verdict=INCONCLUSIVE) if len(rows) < getattr(judge, "n", 0) else d)
+                for (key, d), (_, judge) in zip(said, self.parts)]
         verdicts = {d.verdict for _, d in said}
         verdict = REFUTED if REFUTED in verdicts else SUPPORTED if verdicts == {SUPPORTED} else INCONCLUSIVE
         text = "; ".join(f"{key}: {d.verdict.lower()}, {d.statistic}" for key, d in said)

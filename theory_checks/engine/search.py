@@ -5,6 +5,7 @@ A search is one task: its seed fixes it, so that it gives the same row wherever 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -62,8 +63,6 @@ def search(strategy: Any, measure: Callable[[Any], dict], seed: int, examples: i
         print_blob=False, suppress_health_check=list(HealthCheck), verbosity=hypothesis.Verbosity.quiet,
         backend=BACKEND, phases=[Phase.generate, Phase.target, Phase.shrink])
     trial = hypothesis.seed(seed)(settings(hypothesis.given(strategy)(look)))
-    try:
+    with contextlib.suppress(_Violated):        # the last failing call that hypothesis makes is the smallest
         trial()
-    except _Violated:
-        pass                        # the last failing call that hypothesis makes is the smallest
     return {**worst, "examples": count}

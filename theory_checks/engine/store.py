@@ -27,7 +27,7 @@ COLUMNS = ("key", "slug", "claim", "world", "replicate", "subject", "row", "sha2
            "status", "written")
 SCHEMA = f"""
 create table if not exists meta (name text primary key, value text);
-create table if not exists rows ({', '.join(c + (' primary key' if c == 'key' else '') for c in COLUMNS)}) without rowid;
+create table if not exists rows ({', '.join(COLUMNS)}, primary key (key)) without rowid;
 create table if not exists quarantine ({', '.join(COLUMNS)}, reason);
 """
 

@@ -1,0 +1,385 @@
+"""Hy-Q held to its claims: the decomposition, the transfer coefficient, the sure bounds, and the lock.
+
+The card's log-log slopes of C4 and C5 are replaced by the judge's rate rule and by bounds that hold with high
+probability. Reference value corrected: the third term of C1 on the formula instance is 2.0388932961815374, not
+2.0388931961815374 (the identity itself decides between them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from algorithms.offline import hyq
+from algorithms.offline.hyq import Params
+from algorithms.offline.hyq import _fit as hyq_fit
+from mdpkit import strategies, validate
+from mdpkit.access import Episodes, Exact
+from mdpkit.data import collect, draw_tuples
+from mdpkit.instances.locks import lucky_behaviour, lucky_traps
+from mdpkit.jit import kernel
+from mdpkit.kernels.choose import argmax_random
+from mdpkit.kernels.tally import add, mean_targets, of
+from mdpkit.measure.regret import Regret
+from mdpkit.measure.values import optimal_action_value
+from mdpkit.models.tabular import EpisodicMDP
+from mdpkit.rational import exact, fraction
+from mdpkit.records import Dataset, Result
+from mdpkit.solve.rounding import higham
+from mdpkit.worlds.markov import start, step
+from theory_checks.engine.claims import Check, Claim, Saboteur
+from theory_checks.engine.judges import Expectation, HighProbability, Rate, Separation, Sure
+
+HERE = "theory_checks.offline.hyq"
+LOSS = 0.5                               # the most that any policy of the lock can lose
+TAIL = 500                               # iterates that count as the last ones
+DATA = 300                               # logged episodes
+DOUBLING = (375, 750, 1500, 3000)
+
+
+def two_thirds(T: np.ndarray) -> np.ndarray:
+    """The rate next to sqrt(T) on the ladder."""
+    return T ** (2 / 3)
+
+
+# ------------------------------------------------------------------------------------------ worlds
+
+@st.composite
+def _worlds(draw: st.DrawFn) -> dict[str, Any]:
+    """An episodic MDP, a comparator, a critic and an offline law with full support, here and there very thin.
+
+    The critic is zero or Q*, moved by some quarters at some pairs: bounds are tight where few errors matter.
+    """
+    model = draw(strategies.episodic_mdps(max_states=4, max_actions=3, max_horizon=4))
+    pi_e = validate.policy("pi_e", draw(strategies.policies(model)), model.r.shape)
+    size = model.r.size
+    f = np.array(draw(st.lists(st.sampled_from([0, 0, 0, 1, -1, 2, -2, 8]), min_size=size, max_size=size))) / 4.0
+    f = f.reshape(model.r.shape) + (optimal_action_value(model) if draw(st.booleans()) else 0.0)
+    weights = draw(st.lists(st.sampled_from([1, 8, 64]), min_size=size, max_size=size))
+    nu = np.array(weights, float).reshape(model.H, -1)
+    nu /= nu.sum(-1, keepdims=True)
+    return {"model": model, "pi_e": pi_e, "f": f, "nu": validate.simplex("nu", nu, nu.shape).reshape(model.r.shape)}
+
+
+def worlds() -> st.SearchStrategy[dict[str, Any]]:
+    return _worlds()
+
+
+# ---------------------------------------------------------------------------------------- measures
+
+def residual(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
+    """C1 in rationals: how far the sides are apart, or how negative the third sum is."""
+    m = world["model"]
+    gap, one, two, three = subject(exact(m.P), exact(m.r), exact(m.rho), exact(world["f"]), exact(world["pi_e"]))
+    return {"measured": fraction(max(abs(gap - (one + two - three)), -three)), "bound": 0}
+
+
+def supremum(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
+    """C2: sup over x of E_d x / sqrt(E_nu x^2), from random x and from the maximiser d/nu, against the closed form."""
+    m, nu = world["model"], world["nu"]
+    d = hyq._occupancy(m.P, m.rho, world["pi_e"])
+    tried = [d / nu, *rng.normal(size=(40, *d.shape)), np.ones(d.shape), 1.0 * (d > 0)]
+    reached = max(float((d * x).sum() / np.sqrt((nu * x * x).sum())) for x in tried)
+    C = subject(Exact(m), world["pi_e"], nu)
+    ceiling = float(np.sqrt(m.H * (d / nu).max()))
+    # three sums over d.size non-negative terms and a root: 4 d.size + 16 roundings, forgiven on both sides
+    slack = higham(4 * d.size + 16) * max(C, ceiling)
+    return {"measured": max(abs(reached - C), C - ceiling), "bound": 0.0, "slack": slack}
+
+
+def own_coverage(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
+    """C2, tightness of the factor H: nu = d_pi of a policy with full support gives exactly sqrt(H)."""
+    m = world["model"]
+    pi = validate.policy("uniform", np.full(m.r.shape, 1.0 / m.A), m.r.shape)
+    full = EpisodicMDP((m.P + 1.0 / m.S) / 2, m.r, np.full(m.S, 1.0 / m.S))
+    d = hyq._occupancy(full.P, full.rho, pi)
+    C = subject(Exact(full), pi, d)
+    return {"measured": abs(C - np.sqrt(m.H)), "bound": 0.0, "slack": higham(4 * d.size + 16) * np.sqrt(m.H)}
+
+
+def sure_gap(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
+    """C3 along a run: the gap of every iterate against the two parts of its certificate."""
+    m = world["model"]
+    fs = [world["f"], *_short_run(world, rng).trace.info["f"]]  # type: ignore[union-attr]
+    worst: dict = {}
+    for f in fs:
+        gap = float(hyq.decomposition(m.P, m.r, m.rho, f, world["pi_e"])[0])
+        offline, online = subject(Exact(m), world["pi_e"], world["nu"], f)
+        # the gap is a difference of two sums of H S A terms of size at most H; x likewise
+        row = {"measured": gap, "bound": offline + online, "slack": higham(8 * m.P.size) * m.H}
+        if not worst or gap - row["bound"] > worst["measured"] - worst["bound"]:
+            worst = row
+    return worst
+
+
+def potential_gap(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
+    """C3 along a run, second part: |<X_t, W_t>| against the elliptical norm, and the sum of the squared norms."""
+    m = world["model"]
+    result = _short_run(world, rng)
+    lam, worst = 1.0, {"measured": -np.inf, "bound": 0.0, "slack": 0.0}
+    for h in range(m.H):
+        X, W = [], []
+        for f in result.trace.info["f"]:  # type: ignore[union-attr]
+            X.append(hyq._occupancy(m.P, m.rho, hyq._greedy(f))[h].ravel())
+            W.append(-hyq.bellman_errors(m.P, m.r, f)[h].ravel())
+        realised, bounds, norms = subject(np.array(X), np.array(W), lam)
+        d, T = X[0].size, len(X)
+        whole = 2 * d * np.log1p(T / (lam * d))                   # B = 1 bounds the norm of an occupancy
+        # a solve with condition number at most 1 + T, in d dimensions
+        slack = higham(16 * d * d) * (1 + T) * (1 + float(bounds.max()))
+        for measured, bound in ((float((realised - bounds).max()), 0.0), (float(np.minimum(1, norms).sum()), whole)):
+            if measured - bound > worst["measured"] - worst["bound"]:
+                worst = {"measured": measured, "bound": float(bound), "slack": slack}
+    return worst
+
+
+def lock(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
+    """C4: one run on L(H, A) with data and episodes, one without episodes, one without data."""
+    model, data = _lock(world, rng)
+    T, m_off = world["T"], world["m_off"]
+    seeds = rng.integers(0, 2**62, (3, 2))
+    hybrid = _gaps(model, subject, data, Params(T, m_off, random_ties=True), seeds[0])
+    offline = _gaps(model, subject, data, Params(2, m_off, m_on=0, random_ties=True), seeds[1])
+    online = _gaps(model, subject, data, Params(T, 0, random_ties=True), seeds[2])
+    return {"hybrid": {"measured": float(hybrid[-TAIL:].mean()), "bound": 0.02},
+            "offline": {"measured": float(offline[-1]), "bound": 0.4},
+            "online": {"measured": float(online[-TAIL:].mean()), "bound": 0.4},
+            "rate": {"measured": np.cumsum(hybrid)[np.array(DOUBLING) - 1]}}
+
+
+def lock_total(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
+    """C5: total regret on L(H, A)."""
+    model, data = _lock(world, rng)
+    gaps = _gaps(model, subject, data, Params(world["T"], world["m_off"], random_ties=True), rng.integers(0, 2**62, 2))
+    return {"measured": float(gaps.sum()), "bound": 10.0}
+
+
+def _lock(world: dict, rng: np.random.Generator) -> tuple[EpisodicMDP, Dataset]:
+    model = lucky_traps(world["H"], world["A"])
+    return model, collect(model, lucky_behaviour(world["H"], world["A"]), DATA, rng)
+
+
+def _gaps(model: EpisodicMDP, subject: Callable, data: Dataset, params: Params, seeds: np.ndarray) -> np.ndarray:
+    """The exact gap of each iterate, computed by the holder of the model."""
+    watch = Regret(model)
+    world, own = (np.random.default_rng(int(s)) for s in seeds)
+    subject(Episodes(model, world, watch=watch), data, params, own)
+    return watch.gaps
+
+
+def _short_run(world: dict, rng: np.random.Generator) -> Result:
+    """Ten iterations of the house's own Hy-Q on data from nu."""
+    data = draw_tuples(world["model"], world["nu"], 6, rng)
+    return hyq.run(Episodes(world["model"], rng), data, Params(10, 6), rng)
+
+
+# ----------------------------------------------------------------------------------------- saboteurs
+
+def wrong_occupancy(P, r, rho, f, pi_e):
+    """The second sum under the comparator's occupancy."""
+    gap, one, _, three = hyq.decomposition(P, r, rho, f, pi_e)
+    return gap, one, -one, three
+
+
+def not_greedy(P, r, rho, f, pi_e):
+    """The learner plays the worst action of f."""
+    _, one, _, three = hyq.decomposition(P, r, rho, f, pi_e)
+    worst = hyq.decomposition(P, r, rho, -f, pi_e)[0]
+    _, _, two, _ = hyq.decomposition(P, r, rho, f, hyq._greedy(-f))
+    return worst, one, two, three
+
+
+def dropped_third(P, r, rho, f, pi_e):
+    """The inequality of the paper taken for an equality."""
+    gap, one, two, three = hyq.decomposition(P, r, rho, f, pi_e)
+    return gap, one, two, three - three
+
+
+def per_step_maximum(access, policy, nu):
+    """max over h of the per-step coefficient in place of the root of the sum of squares."""
+    d = hyq._occupancy(access.model.P, access.model.rho, policy)
+    return float(np.sqrt((d * d / nu).sum((1, 2)).max()))
+
+
+def density_ratio(access, policy, nu):
+    """sqrt(max d/nu): the form without H, as it is sometimes quoted."""
+    return float(np.sqrt((hyq._occupancy(access.model.P, access.model.rho, policy) / nu).max()))
+
+
+def no_online_part(access, policy, nu, f):
+    """Forgets the bilinear terms."""
+    return hyq.certificate(access, policy, nu, f)[0], 0.0
+
+
+def no_coefficient(access, policy, nu, f):
+    """Forgets the transfer coefficient."""
+    offline, online = hyq.certificate(access, policy, nu, f)
+    return offline / hyq.transfer(access, policy, nu) / 2, online
+
+
+def fixed_direction(X, W, lam):
+    """Sigma built from the first unit vector at every step."""
+    first = np.zeros_like(X)
+    first[:, 0] = 1.0
+    realised, _, _ = hyq.potential(X, W, lam)
+    _, bounds, norms = hyq.potential(first, W, lam)
+    return realised, bounds, norms
+
+
+def no_past(X, W, lam):
+    """Sigma_t = lam I for ever."""
+    norms = (X * X).sum(1) / lam
+    return np.abs((X * W).sum(1)), np.sqrt(norms * lam * (W * W).sum(1)), norms
+
+
+def offline_only(access, data, params, rng):
+    """Never looks at its own episodes."""
+    return hyq.run(access, data, replace(params, m_on=0), rng)
+
+
+def optimistic(access, data, params, rng):
+    """Gives unseen pairs the largest value: an R-max, which needs no data."""
+    return hyq.run(access, data, replace(params, default=1.0), rng)
+
+
+def no_data(access, data, params, rng):
+    """Never looks at the logged data."""
+    return hyq.run(access, data, replace(params, m_off=0), rng)
+
+
+def forgetful(access, data, params, rng):
+    """Keeps the logged data, but only the latest episode of its own."""
+    return _broken(_forgetful, access, data, params, rng)
+
+
+def averaging(access, data, params, rng):
+    """Regresses on the mean over actions in place of the maximum."""
+    return _broken(_averaging, access, data, params, rng)
+
+
+def _broken(loop, access, data, params, rng):
+    H, S, A = access.known.H, access.known.S, access.known.A
+    steps = data.take(params.m_off).steps
+    f = np.zeros((H, S, A))
+    trace = access.drive(loop, (of(steps, S, A), of(steps, S, A), f), np.zeros((H, S), np.int64), params.T, rng)
+    return Result(f, trace, params, access.samples)
+
+
+def _play_body(world, counts, f, policy, rng):
+    H, S = policy.shape
+    for h in range(H):
+        for s in range(S):
+            policy[h, s] = argmax_random(f[h, s], rng)
+    s = start(world)
+    for h in range(H):
+        a = policy[h, s]
+        reward, s_next = step(world, a)
+        add(counts, h, s, a, reward, s_next)
+        s = s_next
+
+
+def _forgetful_body(world, logged, counts, f, log, first, rng):
+    H, S, _ = f.shape
+    V, policy = np.zeros((H + 1, S)), np.zeros((H, S), np.int64)
+    for t in range(len(log)):
+        counts.visits[:] = logged.visits
+        counts.reward[:] = logged.reward
+        counts.moves[:] = logged.moves
+        counts.seen[:] = logged.seen
+        counts.kinds[:] = logged.kinds
+        counts.ways[:] = logged.ways
+        _play(world, counts, f, log[t], rng)
+        hyq_fit(counts, f, V, 0.0, policy, True, rng)
+
+
+def _averaging_body(world, logged, counts, f, log, first, rng):
+    H, S, A = f.shape
+    V = np.zeros(S)
+    for t in range(len(log)):
+        _play(world, counts, f, log[t], rng)
+        V[:] = 0.0
+        for h in range(H - 1, -1, -1):
+            mean_targets(counts, h, V, 0.0, f[h])
+            for s in range(S):
+                V[s] = 0.0
+                for a in range(A):
+                    V[s] += f[h, s, a] / A
+
+
+_play = kernel(_play_body)
+_forgetful = kernel(_forgetful_body)
+_averaging = kernel(_averaging_body)
+
+
+def _bad(name: str, why: str) -> Saboteur:
+    return Saboteur(name.replace("_", " "), why, subject=f"{HERE}:{name}")
+
+
+# -------------------------------------------------------------------------------------------- checks
+
+CHECKS = (
+    Check(
+        Claim("hyq", "C1", "identity",
+              "For any critic f and any comparator: V^{pi_e} - V^{pi_f} = sum_h E_{d_e}[T f_{h+1} - f_h] + "
+              "sum_h E_{d_f}[f_h - T f_{h+1}] - sum_h E_{d_e}[max_a f_h - f_h], and the last sum is not negative.",
+              "Lemma 4, with the term that it drops", "derived",
+              "The third term of the reference instance is 2.0388932961815374; 2.0388931961815374, as sometimes "
+              "copied, breaks the identity by 1e-7."),
+        "decomposition", worlds, residual, Sure("EXACT", 150),
+        (_bad("wrong_occupancy", "the learner's sum under the comparator's occupancy"),
+         _bad("not_greedy", "an assumption broken: the learner is not greedy in f"),
+         _bad("dropped_third", "the inequality taken for an equality"))),
+    Check(
+        Claim("hyq", "C2", "identity",
+              "Over all functions C_pi = sqrt(sum_{h,s,a} d_pi^2/nu), attained at x = d_pi/nu, and "
+              "C_pi <= sqrt(H max d_pi/nu).", "Definition 1, in closed form", "derived"),
+        "transfer", worlds, supremum, Sure("SEARCHED", 120),
+        (_bad("per_step_maximum", "the worst step in place of the sum"),
+         _bad("density_ratio", "the bound without H"))),
+    Check(
+        Claim("hyq", "C2-tight", "identity",
+              "With nu = d_pi the coefficient is sqrt(H) while the largest density ratio is 1: H cannot be dropped.",
+              "Definition 1", "derived",
+              "C_pi <= sqrt(max d_pi/nu), as sometimes quoted, is false under this definition whenever H >= 2."),
+        "transfer", worlds, own_coverage, Sure("SEARCHED", 60),
+        (_bad("per_step_maximum", "the worst step in place of the sum"),
+         _bad("density_ratio", "the bound without H"))),
+    Check(
+        Claim("hyq", "C3", "bound",
+              "V^{pi_e} - V^{pi_f} <= C_{pi_e} sqrt(sum_h E_nu x_h^2) + sum_h |<X_h(f), W_h(f)>| for every f, here for "
+              "all iterates of a run.", "proof of Theorem 1", "derived"),
+        "certificate", worlds, sure_gap, Sure("SEARCHED", 60),
+        (_bad("no_online_part", "the bilinear terms are missing"),
+         _bad("no_coefficient", "the transfer coefficient is missing"))),
+    Check(
+        Claim("hyq", "C3-potential", "bound",
+              "Along a run |<X_t, W_t>| <= ||X_t||_{Sigma_t^-1} sqrt(sum_{tau<t} <X_tau, W_t>^2 + lam ||W_t||^2), and "
+              "sum_t min(1, ||X_t||^2_{Sigma_t^-1}) <= 2 d log(1 + T B^2/(lam d)).", "elliptical potential lemma",
+              "derived"),
+        "potential", worlds, potential_gap, Sure("SEARCHED", 40),
+        (_bad("fixed_direction", "Sigma from other vectors"),
+         _bad("no_past", "Sigma that never grows"))),
+    Check(
+        Claim("hyq", "C4", "separation",
+              "On the lock with lucky traps L(8, 4), 300 logged episodes, T = 3000: the mean gap of the last 500 "
+              "iterates is below 0.02 in expectation and the regret is O(sqrt T); offline data alone and episodes alone end "
+              "above 0.4.", "section 6 (combination lock), this instance", "checked"),
+        "run", ({"H": 8, "A": 4, "T": 3000, "m_off": 300},), lock,
+        Separation((("hybrid", Expectation(0.0, LOSS)), ("offline", Expectation(0.0, LOSS, above=True)),
+                    ("online", Expectation(0.0, LOSS, above=True)),
+                    ("rate", Rate(DOUBLING, np.sqrt, two_thirds, n=128, resolution=0.02)))),
+        (_bad("offline_only", "no online episodes"), _bad("no_data", "no logged data"),
+         _bad("optimistic", "a bonus by the back door: it must not be needed"))),
+    Check(
+        Claim("hyq", "C5", "high-probability",
+              "On L(H, 3) with 300 logged episodes and T = 600 the total regret is below 10 with probability 0.95, for "
+              "each of H = 4, 8, 16, 24: it does not blow up with 3^H.", "section 6, this instance", "checked"),
+        "run", tuple({"H": H, "A": 3, "T": 600, "m_off": 300} for H in (4, 8, 16, 24)), lock_total,
+        HighProbability(0.05),
+        (Saboteur("no logged data", "an assumption broken: nothing covers the comparator", world={"m_off": 0}),
+         _bad("averaging", "the mean over actions in place of the maximum"))),
+)
