@@ -24,14 +24,15 @@ _HOMES = {
     "mdpkit.models.convert": ("to_episodic",),
     "mdpkit.models.record": ("load", "save"),
     "mdpkit.access": ("Exact", "Generative", "Episodes", "Stream", "Reset", "Comparisons"),
-    "mdpkit.records": ("Dataset", "StateOnlyDataset", "Steps", "Pairs", "Segments", "Atoms", "Paper", "Result", "Trace"),
+    "mdpkit.records": ("Dataset", "StateOnlyDataset", "Steps", "Pairs", "Segments", "Atoms", "Paper", "Result",
+                       "Trace"),
     "mdpkit.data": ("collect", "draw_tuples", "draw_states", "compare"),
     "mdpkit.errors": ("MdpkitError", "NotCertified", "AccessDenied", "CoverageError", "MissingPackage"),
     "mdpkit.jit": ("kernel",),
     "mdpkit.iterate": ("iterate",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted(_HOME_OF)
+__all__ = [*_HOME_OF]  # noqa: PLE0604  # names that load on first use
 
 
 def __getattr__(name: str) -> Any:

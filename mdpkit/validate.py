@@ -120,6 +120,10 @@ def canonical_rows(p: np.ndarray, ptr: np.ndarray, where: Any, *, flush: bool = 
         j = int(np.argmax(tiny))
         raise MdpkitError(where(int(row[j])), "free of positive entries below 2**-53", None,
                           "flush=True drops them", came=f"entry {j - int(ptr[row[j]])} is {p[j]:g}")
+    scaled = p * UNIT
+    if not tiny.any() and (scaled == np.floor(scaled)).all() and \
+            (np.add.reduceat(scaled.astype(np.int64), ptr[:-1]) == 2**52).all():
+        return p.copy()                                   # canonical already
     x = np.where(tiny, 0.0, p) / total[row] * UNIT
     units = np.floor(x).astype(np.int64)
     alive = (x > 0) & (units == 0)                        # at least half a unit: the support must not change

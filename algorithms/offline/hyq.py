@@ -282,7 +282,7 @@ def _loop_body(world, counts, f, V, policy, settings, log, first, rng):
 
 def _fit_body(counts, f, V, default, policy, random_ties, rng):
     """Lines 4 and 5 in full, and line 2 of the next iteration."""
-    H, S, A = f.shape
+    H, S, _ = f.shape
     for h in range(H - 1, -1, -1):                                                     # 4
         mean_targets(counts, h, V[h + 1], default, f[h])                               # 5
         for s in range(S):

@@ -70,7 +70,8 @@ class Decision:
 class Judge(Protocol):
     """Names how many rows come next, and decides on rows in index order."""
 
-    evidence: str
+    @property
+    def evidence(self) -> str: ...
 
     @property
     def statistical(self) -> bool: ...
