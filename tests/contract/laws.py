@@ -13,6 +13,7 @@ import functools
 import hashlib
 import io
 import re
+import sys
 import tokenize
 from collections.abc import Iterator
 from fractions import Fraction
@@ -35,6 +36,7 @@ FOREIGN_BASES = {                                            # why these few cla
     ("mdpkit.jit", "CompileResultCacheImpl"): "numba's way to store a compiled function",
     ("mdpkit.jit", "IndexDataCacheFile"): "numba's files, with a checksum added",
     ("mdpkit.jit", "FunctionCache"): "numba's cache, in a folder of ours",
+    ("mdpkit.cli", "click.Group"): "click asks a group's methods for its commands",
     ("theory_checks.engine.search", "providers.HypothesisProvider"): "hypothesis takes providers as classes",
 }
 COMPILERS = {"njit", "jit", "vectorize", "guvectorize", "cfunc", "stencil", "jit_module", "generated_jit"}
@@ -52,6 +54,7 @@ GLOBAL_CALLS = {"numpy.seterr", "numpy.seterrcall", "numpy.set_printoptions", "l
 GLOBAL_TABLES = {"os.environ", "matplotlib.rcParams", "matplotlib.pyplot.rcParams", "numba.config",
                  "numba.core.config"}
 WORDS = re.compile(r"\b(TODO|FIXME|XXX|raise NotImplementedError)\b")
+FIGURES = ("figure", "fig", "ax")
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -280,6 +283,17 @@ def names_come_from_their_module(root: Path) -> list[str]:
     return bad
 
 
+def imports_have_no_circle(root: Path) -> list[str]:
+    """Then any module can be the first to be imported, and the order of imports changes nothing."""
+    house = {m.name: m for m in modules(root)}
+    edges = {name: [whole if (whole := f"{i.source}.{i.name}") in house else i.source for i in imports(m) if not i.lazy
+                    and not _type_only(m, i.line)] for name, m in house.items()}
+    left = {name: {t for t in there if t in house} for name, there in edges.items()}
+    while free := [name for name, there in left.items() if not there]:
+        left = {name: there - set(free) for name, there in left.items() if name not in free}
+    return [f"{house[name].where}: imports in a circle, with {', '.join(sorted(there))}" for name, there in left.items()]
+
+
 def _home(module: Module, name: str) -> str:
     for node in _outermost(module.tree):
         if isinstance(node, FUNCTION | ast.ClassDef) and node.name == name:
@@ -309,7 +323,7 @@ def one_door(root: Path) -> list[str]:
         bad += _private(module)
         bad += _closed_world(module)
         for i in imports(module):
-            if _within(i.source, "mdpkit.worlds") and i.name not in VERBS or f"{i.source}.{i.name}" == "mdpkit.worlds":
+            if (_within(i.source, "mdpkit.worlds") and i.name not in VERBS) or f"{i.source}.{i.name}" == "mdpkit.worlds":
                 bad.append(_at(module, i.line, f"imports {i.name or i.source} of worlds, which is no verb"))
             if i.source == "mdpkit.drive" or (i.source == "mdpkit.access" and i.name not in ACCESS):
                 bad.append(_at(module, i.line, f"imports {i.name or i.source} of {i.source}: access.drive is the door"))
@@ -569,8 +583,6 @@ def silent(root: Path) -> list[str]:
 
 def light_root(root: Path) -> list[str]:
     """mdpkit/__init__.py imports the standard library and numpy; algorithms load cvxpy and matplotlib on use."""
-    import sys
-
     bad = []
     for module in modules(root, "mdpkit", "algorithms"):
         for i in imports(module):
@@ -711,14 +723,14 @@ def _citations(module: Module, numbers: set[int]) -> Iterator[str]:
 
 
 def shape_of_figures(root: Path) -> list[str]:
-    """figures: compute(rows) and draw(data, fig or ax); theory_checks: CHECKS."""
+    """figures: compute(rows) and draw(data, figure, ...); theory_checks: CHECKS."""
     bad = []
     for module in of_papers(root, "figures"):
         here = {n: [p.arg for p in parameters(f)] for n, f in functions(module).items()}
         if here.get("compute", [])[:1] != ["rows"]:
             bad.append(f"{module.where}: has no compute(rows)")
-        if here.get("draw", [])[:2] not in (["data", "fig"], ["data", "ax"]):
-            bad.append(f"{module.where}: has no draw(data, fig) or draw(data, ax)")
+        if here.get("draw", [])[:2] not in [["data", n] for n in FIGURES]:
+            bad.append(f"{module.where}: has no draw(data, {' or '.join(FIGURES)})")
     for module in of_papers(root, "theory_checks"):
         if not any(isinstance(n, ast.Assign | ast.AnnAssign) and ast.unparse(n).startswith("CHECKS")
                    for n in module.tree.body):
@@ -727,8 +739,8 @@ def shape_of_figures(root: Path) -> list[str]:
 
 
 LAWS = {law.__name__: law for law in (
-    one_slug_one_path, slugs_agree, no_list_of_slugs, imports_run_one_way, names_come_from_their_module, one_door,
-    learners_do_not_score, records_and_functions, one_body_a_kernel, vocabulary, rng_crosses_by_argument,
+    one_slug_one_path, slugs_agree, no_list_of_slugs, imports_run_one_way, names_come_from_their_module,
+    imports_have_no_circle, one_door, learners_do_not_score, records_and_functions, one_body_a_kernel, vocabulary, rng_crosses_by_argument,
     no_global_state, silent, light_root, short_files, docstrings, finished, tests_are_no_package, order_of_papers,
     shape_of_papers, told_papers, shape_of_figures)}
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import random
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +76,7 @@ TREE = {
     "mdpkit/records.py": '"""Records."""\n\n\nclass Paper:\n    """A paper."""\n\n\nclass Result:\n    """A result."""\n',
     "mdpkit/jit.py": '"""Compiles."""\nimport numba\n\n\ndef kernel(body):\n    """Compiles."""\n'
                      '    return numba.njit(body, fastmath=False)\n',
-    "mdpkit/papers.py": '"""Looks outward."""\n\n\ndef find():\n    """Lazily."""\n    import algorithms.bandits.toy\n',
+    "mdpkit/papers.py": '"""Looks outward."""\n\n\ndef find():\n    """Lazily."""\n    from algorithms.bandits import toy\n',
     "mdpkit/models/__init__.py": "",
     "mdpkit/models/tabular.py": '"""Models."""\n\n\nclass TabularMDP:\n    """A model."""\n',
     "mdpkit/worlds/__init__.py": "",
@@ -93,8 +96,9 @@ TREE = {
 }
 TOY, CHECK, FIGURE = (f"{p}/bandits/toy.py" for p in ("algorithms", "theory_checks", "figures"))
 WORLD, LOW, DRAW, LINE = "mdpkit/worlds/markov.py", "mdpkit/low.py", "log[t] = step(world, s) ", "log[t] = "
+BODY = PAPER[PAPER.index("    for t in range"):PAPER.index("\n\n_loop =")]
 IMPORTS = "from mdpkit.jit import kernel\n"
-THREE = {f"algorithms/bandits/{s}_a.py": "" for s in ("one", "two", "three")}
+BESIDE = {"no_list_of_slugs": {f"algorithms/bandits/{s}_a.py": "" for s in ("one", "two", "three")}}
 
 # law: (file, what is replaced there by what; "" appends, a new file is written whole; what the violation says)
 PLANTED = {
@@ -107,8 +111,8 @@ PLANTED = {
     ],
     "slugs_agree": [(TOY, 'Paper("toy")', 'Paper(slug="boy")', "'boy'"), (CHECK, 'Claim("toy"', 'Claim("boy"', "'boy'")],
     "no_list_of_slugs": [
-        (LOW, "", 'ALL = ["one-a", "two_a", "three-a"]', "one-a"),
-        (LOW, "", 'ALL = {"one-a": 1, "two_a": 2, "three-a": 3}', "one-a"),
+        (LOW, "", 'ALL = ["one-a", "two_a", "three-a"]', "by hand"),
+        (LOW, "", 'ALL = {"one-a": 1, "two_a": 2, "three-a": 3}', "by hand"),
     ],
     "imports_run_one_way": [
         (LOW, "", "def f():\n    from figures.bandits import toy\n", "mdpkit imports"),
@@ -127,6 +131,10 @@ PLANTED = {
         (TOY, IMPORTS, "from mdpkit.jit import *\n", "imports *"),
         (TOY, IMPORTS, "from mdpkit.worlds.markov import kernel\n", "defined in mdpkit.jit"),
         (TOY, IMPORTS, "from mdpkit.jit import colonel\n", "defined in no module"),
+    ],
+    "imports_have_no_circle": [
+        ("mdpkit/jit.py", "", "from mdpkit.worlds import markov\n", "in a circle, with mdpkit.worlds.markov"),
+        ("mdpkit/jit.py", "", "from mdpkit.jit import kernel\n", "in a circle"),
     ],
     "one_door": [
         (TOY, "access: Episodes,", "access: TabularMDP,", "takes a model"),
@@ -147,8 +155,8 @@ PLANTED = {
         (TOY, LINE, "a, b = world; log[t] = ", "touched"),
         (TOY, LINE, "log[t] = world[0] + ", "touched"),
         (TOY, DRAW, "log[t] = peek(world)", "no verb"),
-        (TOY, "def _loop_body", "def _peek(w):\n    return w.here\n\n\npeek = kernel(_peek)\n\n\ndef _loop_body",
-         "") , # used by the next only
+        (TOY, "", "def _peek(w):\n    return w.here\n\n\npeek = kernel(_peek)\n\n\n"
+                  "def _through(world):\n    return peek(world)\n", "another name"),
         (TOY, "markov import start, step", "markov import law_of, start, step", "no verb"),
         (TOY, IMPORTS, IMPORTS + "from mdpkit.worlds import markov\n", "no verb"),
         (TOY, IMPORTS, IMPORTS + "from mdpkit.drive import drive\n", "the door"),
@@ -188,9 +196,10 @@ PLANTED = {
             ("math.lgamma(s)", "calls math.lgamma"), ("np.linalg.inv(log)", "calls numpy.linalg.inv"),
             ("np.argsort(log)", "sorts"), ("log.argsort()", "sorts"), ("np.argsort(log, kind='quicksort')", "sorts"),
             ("np.random.random()", "calls numpy.random"), ("rng.choice(3)", "draws"), ("rng.uniform()", "draws"),
-            ("g.dirichlet(log)", "draws"), ("rng.integers(3)", "integers"), ("rng.integers(1, 3)", "integers"))),
+            ("g.dirichlet(log)", "draws"), ("rng.integers(3)", "draws integers"),
+            ("rng.integers(1, 3)", "draws integers"))),
         (TOY, LINE, "s **= 2; log[t] = ", "raises"),
-        (TOY, "for t in range", "for t in prange", "numba.prange"),
+        (TOY, "for t in range", "for t in numba.prange", "numba.prange"),
         (TOY, "kernel(_loop_body)", "kernel(_loop_body, reassoc=True)", "reassoc"),
         (WORLD, "world.here + a", "world.rng.multinomial(a)", "draws"),
     ],
@@ -248,8 +257,98 @@ PLANTED = {
         (TOY, ", not tight", "", "tight"),
         (TOY, "Toy. 2020.", "Toy.", "reference"),
         (TOY, "# 2", "# 4", "cites line 4"),
-        (TOY, "2020.\n\"\"\"", "2020.\n\"\"\"\nX = 1  # 1", ""),
+        (TOY, BODY, BODY.replace("# 1", "").replace("# 2", ""), "no line of code cites"),
+        (TOY, BODY, BODY.replace("# 1", "").replace("# 2", "") + "\n\nX = 1  # 1\n", "_loop_body cites no line"),
     ],
     "shape_of_figures": [(FIGURE, "compute(rows", "compute(data", "compute"), (FIGURE, "(data, fig", "(fig, data", "draw"),
                          (CHECK, "CHECKS =", "TESTS =", "CHECKS")],
 }
+
+
+def plant(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+@pytest.mark.parametrize("law", laws.LAWS)
+def test_the_house_keeps_the_law(law):
+    assert laws.LAWS[law](ROOT) == []
+
+
+@pytest.mark.parametrize("law", laws.LAWS)
+def test_a_violation_of_the_law_is_found(tmp_path, law):
+    tree = TREE | BESIDE.get(law, {})
+    plant(tmp_path, tree)
+    assert laws.LAWS[law](tmp_path) == [], "the small house keeps the law"
+    for file, old, new, says in PLANTED[law]:
+        before = tree.get(file)
+        assert not old or (before or "").count(old) == 1, (file, old)
+        plant(tmp_path, {file: before.replace(old, new) if old else (before or "") + new})
+        found = laws.LAWS[law](tmp_path)
+        assert any(says in violation for violation in found), (file, new, found)
+        (tmp_path / file).unlink() if before is None else (tmp_path / file).write_text(before)
+        if before is None and not any((tmp_path / file).parent.iterdir()):
+            (tmp_path / file).parent.rmdir()
+
+
+def test_every_law_has_its_violations():
+    assert set(PLANTED) == set(laws.LAWS) and all(PLANTED.values())
+
+
+def test_a_digest_sees_every_bit():
+    values = [0.0, -0.0, 0, False, None, "0", (0,), [0], (0, 0), ((0,), 0), {"a": 0}, np.zeros(1), -np.zeros(1),
+              np.zeros((1, 1)), np.zeros(1, np.int64), np.float64(1.0), np.nextafter(1.0, 2.0), laws.Kernel("a", None),
+              laws.Kernel("b", None)]
+    assert len({laws.digest(v) for v in values}) == len(values)
+    assert laws.digest({"a": 1, "b": 2.0}) == laws.digest({"b": 2.0, "a": 1})
+    with pytest.raises(TypeError, match="no digest"):
+        laws.digest(object())
+
+
+def spoil_style():
+    import matplotlib  # heavy: where it is needed
+
+    matplotlib.rcParams["font.size"] = 3.5
+
+
+def spoil_warnings():
+    warnings.simplefilter("ignore")
+
+
+def spoil_numba():
+    import numba
+
+    numba.config.BOUNDSCHECK = 1
+
+
+SPOILED = {
+    "numpy.random": lambda: np.random.seed(1),                                           # noqa: NPY002
+    "random": lambda: random.seed(1),
+    "errors": lambda: np.seterr(over="ignore"),
+    "warnings": spoil_warnings,
+    "numba": spoil_numba,
+    "style": spoil_style,
+    "environment": lambda: os.environ.update(LAW="1"),
+    "folder": lambda: os.chdir("/"),
+    "printing": lambda: np.set_printoptions(precision=3),
+}
+
+
+@pytest.mark.parametrize("what", SPOILED)
+def test_a_change_of_global_state_is_seen(what, monkeypatch, tmp_path):
+    import matplotlib
+    import numba
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAW", "0")
+    monkeypatch.setattr(numba.config, "BOUNDSCHECK", numba.config.BOUNDSCHECK)
+    kept, drawn, shown = random.getstate(), np.random.get_state(), np.get_printoptions()  # noqa: NPY002
+    try:
+        with warnings.catch_warnings(), np.errstate(), matplotlib.rc_context():
+            assert laws.changes(lambda: None) == []
+            assert laws.changes(SPOILED[what]) == [what]
+    finally:
+        random.setstate(kept)
+        np.random.set_state(drawn)                                                       # noqa: NPY002
+        np.set_printoptions(**shown)

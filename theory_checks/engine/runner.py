@@ -97,6 +97,21 @@ def verify_all(checks: Sequence[Check], subjects_by_entry: Mapping[str, str | Ca
     return [_verdict(check, [c for c in cases if c.check is check], rigor, seconds) for check in chosen]
 
 
+def rows_of(check: Check, n: int, *, world: int = 0, subject: str | None = None, store: Store | None = None,
+            engine: Engine | None = None) -> list[dict]:
+    """The first n rows of one world of a check, for figures: the judge's own, run only where they are missing."""
+    if callable(check.worlds):
+        raise MdpkitError("check", "one with registered worlds", check.name)
+    setting = codec.canonical(check.worlds[validate.count("world", world, 0, len(check.worlds) - 1)])
+    case = _Case(check, subject or subjects.own(check), setting, None)
+    batch = [(case, _task(case, i)) for i in range(validate.count("n", n))]
+    rows = [codec.decode(row) for row in _rows(batch, store or Store(), engine or Serial(), 0, None)]
+    for row in rows:
+        if "error" in row:
+            raise MdpkitError("check", "one whose rows can be run", row["error"])
+    return rows
+
+
 def _cases(check: Check, subject: str | Callable | None, controls: bool) -> list[_Case]:
     own = subjects.own(check)
     named = subject if subject is None or isinstance(subject, str) else (name_of(subject) or subject)
@@ -113,7 +128,7 @@ def _decide_all(cases: list[_Case], rigor: str, store: Store, engine: Engine, pr
     done = 0
     while True:
         batch: list[tuple[_Case, Task]] = []
-        for case in cases:
+        for case in _next(cases):
             if case.decision is None:
                 more = case.check.judge.more(len(case.rows), rigor)
                 batch += [(case, _task(case, len(case.rows) + i)) for i in range(more)]
@@ -126,6 +141,21 @@ def _decide_all(cases: list[_Case], rigor: str, store: Store, engine: Engine, pr
         for case in cases:
             if case.decision is None and case.rows:
                 case.decision = _judged(case, rigor)
+
+
+def _next(cases: list[_Case]) -> list[_Case]:
+    """Every case of a subject; of a saboteur the last undecided world, until it is caught in one."""
+    out, waiting = [], set()
+    for case in reversed(cases):
+        twin = (id(case.check), id(case.saboteur))
+        if case.saboteur is None:
+            out.append(case)
+        elif case.decision is None and twin not in waiting:
+            out.append(case)
+            waiting.add(twin)
+        elif case.decision is not None and case.decision.verdict == REFUTED:
+            waiting.add(twin)
+    return out[::-1]
 
 
 def _judged(case: _Case, rigor: str) -> Decision | None:

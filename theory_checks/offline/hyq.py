@@ -39,6 +39,7 @@ LOSS = 0.5                               # the most that any policy of the lock 
 TAIL = 500                               # iterates that count as the last ones
 DATA = 300                               # logged episodes
 DOUBLING = (375, 750, 1500, 3000)
+DRAWN = np.unique(np.geomspace(1, 3000, 60).astype(np.int64))      # iterations that the figure draws
 
 
 def two_thirds(T: np.ndarray) -> np.ndarray:
@@ -140,9 +141,10 @@ def potential_gap(world: dict, subject: Callable, rng: np.random.Generator) -> d
         whole = 2 * d * np.log1p(T / (lam * d))                   # B = 1 bounds the norm of an occupancy
         # a solve with condition number at most 1 + T, in d dimensions
         slack = higham(16 * d * d) * (1 + T) * (1 + float(bounds.max()))
-        for measured, bound in ((float((realised - bounds).max()), 0.0), (float(np.minimum(1, norms).sum()), whole)):
+        t = int((realised - bounds).argmax())
+        for measured, bound in ((realised[t], bounds[t]), (np.minimum(1, norms).sum(), whole)):
             if measured - bound > worst["measured"] - worst["bound"]:
-                worst = {"measured": measured, "bound": float(bound), "slack": slack}
+                worst = {"measured": float(measured), "bound": float(bound), "slack": slack}
     return worst
 
 
@@ -157,7 +159,9 @@ def lock(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     return {"hybrid": {"measured": float(hybrid[-TAIL:].mean()), "bound": 0.02},
             "offline": {"measured": float(offline[-1]), "bound": 0.4},
             "online": {"measured": float(online[-TAIL:].mean()), "bound": 0.4},
-            "rate": {"measured": np.cumsum(hybrid)[np.array(DOUBLING) - 1]}}
+            "rate": {"measured": np.cumsum(hybrid)[np.array(DOUBLING) - 1]},
+            "curves": {"hybrid": np.cumsum(hybrid)[DRAWN - 1], "online": np.cumsum(online)[DRAWN - 1],
+                       "offline": float(offline[-1]) * DRAWN}}
 
 
 def lock_total(world: dict, subject: Callable, rng: np.random.Generator) -> dict:

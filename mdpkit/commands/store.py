@@ -1,0 +1,69 @@
+"""`mdpkit store`: the digest, damage, recomputed samples, export and removal of old rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+path_argument = click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+
+@click.group()
+def command() -> None:
+    """Look after stored rows."""
+
+
+@command.command()
+@path_argument
+@click.option("--json", "as_json", is_flag=True)
+def status(path: Path, as_json: bool) -> None:
+    """Rows, seconds, digest of the loop rows, damage found."""
+    from theory_checks.engine.store import Store
+
+    with Store(path) as store:
+        said = store.status()
+    click.echo(json.dumps(said) if as_json else "\n".join(f"{k}: {v}" for k, v in said.items()))
+
+
+@command.command()
+@path_argument
+@click.option("--recompute", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share of rows.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Chooses the sample.")
+def verify(path: Path, recompute: float, seed: int) -> None:
+    """Recompute a sample of rows and compare bits. Exit code 1 if any differs."""
+    from theory_checks.engine.store import Store
+    from theory_checks.engine.upkeep import recompute_sample
+
+    with Store(path) as store:
+        said = recompute_sample(store, recompute, seed)
+    click.echo(f"{said.checked} rows recomputed, {len(said.different)} differ, {said.stale} of older code skipped")
+    for key in said.different:
+        click.echo(f"different: {key}")
+    raise SystemExit(1 if said.different else 0)
+
+
+@command.command()
+@path_argument
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+def export(path: Path, target: Path) -> None:
+    """Write all rows as JSON lines to TARGET."""
+    from theory_checks.engine.store import Store
+
+    with Store(path) as store, target.open("w") as f:
+        n = 0
+        for n, record in enumerate(store.records(), 1):
+            f.write(json.dumps({**record, "row": json.loads(record["row"])}, sort_keys=True) + "\n")
+    click.echo(f"{n} rows")
+
+
+@command.command()
+@path_argument
+def gc(path: Path) -> None:
+    """Forget rows that the code of today would not make."""
+    from theory_checks.engine.store import Store
+    from theory_checks.engine.upkeep import collect_garbage
+
+    with Store(path) as store:
+        click.echo(f"{collect_garbage(store)} rows removed")
