@@ -33,23 +33,25 @@ ROUNDS = 7
 EPISODES = {"none": 200_000, "trace": 200_000, "regret": 20_000}
 
 
-def _greedy(Q, h, s):
-    best = 0
-    for a in range(1, Q.shape[2]):
-        if Q[h, s, a] > Q[h, s, best]:
-            best = a
-    return best
-
-
 def _learn(world, Q, visits, log, first, rng):
-    H, S, A = visits.shape
+    H, _, A = visits.shape
     for i in range(log.shape[0]):
         s = start(world)
         for h in range(H):
-            a = rng.integers(0, A) if rng.random() < EPSILON else greedy(Q, h, s)
+            if rng.random() < EPSILON:
+                a = rng.integers(0, A)
+            else:
+                a = 0
+                for b in range(1, A):
+                    if Q[h, s, b] > Q[h, s, a]:
+                        a = b
             reward, t = step(world, a)
+            best = 0
+            for b in range(1, A):
+                if Q[h + 1, t, b] > Q[h + 1, t, best]:
+                    best = b
             visits[h, s, a] += 1
-            Q[h, s, a] += (reward + Q[h + 1, t, greedy(Q, h + 1, t)] - Q[h, s, a]) / visits[h, s, a]
+            Q[h, s, a] += (reward + Q[h + 1, t, best] - Q[h, s, a]) / visits[h, s, a]
             s = t
         log[i] = 0
 
@@ -59,13 +61,27 @@ def _learn_and_log(world, Q, visits, log, first, rng):
     for i in range(log.shape[0]):
         for h in range(H):
             for s in range(S):
-                log[i, h, s] = greedy(Q, h, s)
+                best = 0
+                for b in range(1, A):
+                    if Q[h, s, b] > Q[h, s, best]:
+                        best = b
+                log[i, h, s] = best
         s = start(world)
         for h in range(H):
-            a = rng.integers(0, A) if rng.random() < EPSILON else greedy(Q, h, s)
+            if rng.random() < EPSILON:
+                a = rng.integers(0, A)
+            else:
+                a = 0
+                for b in range(1, A):
+                    if Q[h, s, b] > Q[h, s, a]:
+                        a = b
             reward, t = step(world, a)
+            best = 0
+            for b in range(1, A):
+                if Q[h + 1, t, b] > Q[h + 1, t, best]:
+                    best = b
             visits[h, s, a] += 1
-            Q[h, s, a] += (reward + Q[h + 1, t, greedy(Q, h + 1, t)] - Q[h, s, a]) / visits[h, s, a]
+            Q[h, s, a] += (reward + Q[h + 1, t, best] - Q[h, s, a]) / visits[h, s, a]
             s = t
 
 
@@ -122,7 +138,6 @@ def _by_hand(ptr, succ, cum, r, begin, Q, visits, log, n, keep, nature, rng):
             s = t
 
 
-greedy = kernel(_greedy)
 learn = kernel(_learn)
 learn_and_log = kernel(_learn_and_log)
 by_hand = kernel(_by_hand)

@@ -52,10 +52,10 @@ def export(path: Path, target: Path) -> None:
     from theory_checks.engine.store import Store
 
     with Store(path) as store, target.open("w") as f:
-        n = 0
-        for n, record in enumerate(store.records(), 1):
+        records = list(store.records())
+        for record in records:
             f.write(json.dumps({**record, "row": json.loads(record["row"])}, sort_keys=True) + "\n")
-    click.echo(f"{n} rows")
+    click.echo(f"{len(records)} rows")
 
 
 @command.command()

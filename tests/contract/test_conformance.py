@@ -55,7 +55,8 @@ def faults(check: Check, module: object) -> list[str]:
     """What a check lacks."""
     bad, claim = [], check.claim
     bad += [f"{field} is empty" for field in ("statement", "source") if not getattr(claim, field).strip()]
-    bad += [f"kind {claim.kind}"] * (claim.kind not in KINDS) + [f"status {claim.status}"] * (claim.status not in STATUS)
+    bad += [f"kind {claim.kind}"] * (claim.kind not in KINDS)
+    bad += [f"status {claim.status}"] * (claim.status not in STATUS)
     bad += ["no saboteur"] * (not check.saboteurs)
     bad += ["the measure is not found by its name"] * (name_of(check.measure) is None)
     bad += ["no entry of that name"] * (not callable(getattr(module, check.entry, None)))
@@ -135,11 +136,13 @@ def test_the_figure_computes_and_draws(slug):
     inspect.signature(module.draw).bind({}, None, {})                    # as figures.engine.export calls it
 
 
+@pytest.mark.xdist_group("demos")
 @pytest.mark.parametrize("slug", SLUGS)
 def test_compiled_and_interpreted_agree_bit_for_bit(slug, compiled, interpreted):
     assert compiled[slug]["digest"] == interpreted[slug]["digest"]
 
 
+@pytest.mark.xdist_group("demos")
 @pytest.mark.parametrize("slug", SLUGS)
 def test_the_demo_follows_from_its_generator_alone(slug, compiled, interpreted):
     for lane in (compiled, interpreted):

@@ -73,21 +73,24 @@ _loop = kernel(_loop_body)
 TREE = {
     "mdpkit/__init__.py": '"""The root."""\nimport numpy as np\n',
     "mdpkit/access.py": '"""Doors."""\n\n\nclass Episodes:\n    """Plays."""\n',
-    "mdpkit/records.py": '"""Records."""\n\n\nclass Paper:\n    """A paper."""\n\n\nclass Result:\n    """A result."""\n',
+    "mdpkit/records.py": '"""Records."""\n\n\nclass Paper:\n    """A paper."""\n\n\n'
+                         'class Result:\n    """A result."""\n',
     "mdpkit/jit.py": '"""Compiles."""\nimport numba\n\n\ndef kernel(body):\n    """Compiles."""\n'
                      '    return numba.njit(body, fastmath=False)\n',
-    "mdpkit/papers.py": '"""Looks outward."""\n\n\ndef find():\n    """Lazily."""\n    from algorithms.bandits import toy\n',
+    "mdpkit/papers.py": '"""Looks outward."""\n\n\n'
+                        'def find():\n    """Lazily."""\n    from algorithms.bandits import toy\n',
     "mdpkit/models/__init__.py": "",
     "mdpkit/models/tabular.py": '"""Models."""\n\n\nclass TabularMDP:\n    """A model."""\n',
     "mdpkit/worlds/__init__.py": "",
-    "mdpkit/worlds/markov.py": '"""Verbs."""\nfrom mdpkit.jit import kernel\n\n\ndef _start(world):\n    return world.here\n'
+    "mdpkit/worlds/markov.py": '"""Verbs."""\nfrom mdpkit.jit import kernel\n\n\n'
+                               'def _start(world):\n    return world.here\n'
                                '\n\ndef _step(world, a):\n    return world.here + a\n\n\nstart = kernel(_start)\n'
                                'step = kernel(_step)\n',
     "mdpkit/measure/__init__.py": "",
     "mdpkit/measure/regret.py": '"""Scores."""\n\n\ndef regret(model):\n    """Scores."""\n',
     "algorithms/__init__.py": "", "algorithms/bandits/__init__.py": "", "algorithms/bandits/toy.py": PAPER,
     "theory_checks/__init__.py": "", "theory_checks/bandits/__init__.py": "",
-    "theory_checks/bandits/toy.py": '"""Claims."""\nfrom mdpkit.records import Paper\n\nCHECKS = (Claim("toy", "C1"),)\n',
+    "theory_checks/bandits/toy.py": '"""Claims."""\n\nCHECKS = (Claim("toy", "C1"),)\n',
     "figures/__init__.py": "", "figures/bandits/__init__.py": "",
     "figures/bandits/toy.py": '"""Figure."""\n\n\ndef compute(rows):\n    """Numbers."""\n\n\ndef draw(data, fig):\n'
                               '    """Picture."""\n',
@@ -109,7 +112,8 @@ PLANTED = {
         ("algorithms/loose.py", "", "", "into a family"),
         ("algorithms/games/toy.py", "", "", "two families"),
     ],
-    "slugs_agree": [(TOY, 'Paper("toy")', 'Paper(slug="boy")', "'boy'"), (CHECK, 'Claim("toy"', 'Claim("boy"', "'boy'")],
+    "slugs_agree": [(TOY, 'Paper("toy")', 'Paper(slug="boy")', "'boy'"),
+                    (CHECK, 'Claim("toy"', 'Claim("boy"', "'boy'")],
     "no_list_of_slugs": [
         (LOW, "", 'ALL = ["one-a", "two_a", "three-a"]', "by hand"),
         (LOW, "", 'ALL = {"one-a": 1, "two_a": 2, "three-a": 3}', "by hand"),
@@ -192,8 +196,9 @@ PLANTED = {
     "vocabulary": [
         *((TOY, LINE, f"{said}; log[t] = ", f"_loop {how}") for said, how in (
             ("log.sum()", "calls .sum()"), ("log.mean(0)", "calls .mean()"), ("np.sum(log)", "calls numpy.sum"),
-            ("np.exp(s)", "calls numpy.exp"), ("np.log(s)", "calls numpy.log"), ("s**2", "raises"), ("pow(s, 2)", "calls"),
-            ("math.lgamma(s)", "calls math.lgamma"), ("np.linalg.inv(log)", "calls numpy.linalg.inv"),
+            ("np.exp(s)", "calls numpy.exp"), ("np.log(s)", "calls numpy.log"), ("s**2", "raises"),
+            ("pow(s, 2)", "calls"), ("math.lgamma(s)", "calls math.lgamma"),
+            ("np.linalg.inv(log)", "calls numpy.linalg.inv"),
             ("np.argsort(log)", "sorts"), ("log.argsort()", "sorts"), ("np.argsort(log, kind='quicksort')", "sorts"),
             ("np.random.random()", "calls numpy.random"), ("rng.choice(3)", "draws"), ("rng.uniform()", "draws"),
             ("g.dirichlet(log)", "draws"), ("rng.integers(3)", "draws integers"),
@@ -222,7 +227,8 @@ PLANTED = {
         (FIGURE, "", "import matplotlib.pyplot as plt\nplt.rcParams['font.size'] = 3\n", "rcParams"),
         (FIGURE, "", "import matplotlib.pyplot as plt\nplt.style.use('x')\n", "style.use"),
     ],
-    "silent": [(LOW, "", "def f():\n    print(1)\n", "prints"), (TOY, "return _play(", "print(1); return _play(", "prints")],
+    "silent": [(LOW, "", "def f():\n    print(1)\n", "prints"),
+               (TOY, "return _play(", "print(1); return _play(", "prints")],
     "light_root": [
         ("mdpkit/__init__.py", "", "import scipy\n", "scipy"),
         ("mdpkit/__init__.py", "", "def f():\n    from mdpkit.jit import kernel\n", "mdpkit"),
@@ -247,8 +253,9 @@ PLANTED = {
         (TOY, "(frozen=True)", "", "not frozen"),
         (TOY, "-> Params", "-> dict", "theory does not"),
         (TOY, "demo(rng:", "demo(n, rng:", "demo takes"),
-        (TOY, "params: Params, rng: np.random.Generator) -> R", "rng: np.random.Generator, params: Params) -> R", "called as"),
-        (TOY, "params: Params, rng: np.random.Generator) -> Result", "params: Params, rng: object) -> dict", "a Result"),
+        (TOY, "params: Params, rng: np.random.Generator) -> R", "rng: object, params: Params) -> R", "called as"),
+        (TOY, "params: Params, rng: np.random.Generator) -> Result", "params: Params, rng: object) -> dict",
+         "a Result"),
     ],
     "told_papers": [
         (TOY, "    1  for", "    for", "pseudo-code numbered"),
@@ -260,7 +267,8 @@ PLANTED = {
         (TOY, BODY, BODY.replace("# 1", "").replace("# 2", ""), "no line of code cites"),
         (TOY, BODY, BODY.replace("# 1", "").replace("# 2", "") + "\n\nX = 1  # 1\n", "_loop_body cites no line"),
     ],
-    "shape_of_figures": [(FIGURE, "compute(rows", "compute(data", "compute"), (FIGURE, "(data, fig", "(fig, data", "draw"),
+    "shape_of_figures": [(FIGURE, "compute(rows", "compute(data", "compute"),
+                         (FIGURE, "(data, fig", "(fig, data", "draw"),
                          (CHECK, "CHECKS =", "TESTS =", "CHECKS")],
 }
 
