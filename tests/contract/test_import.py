@@ -84,11 +84,12 @@ def test_every_module_imports_silently(tmp_path):
 
 @pytest.mark.parametrize("package", PACKAGES[1:])
 def test_a_folder_that_hides_ours_is_named(tmp_path, package):
-    intruder = tmp_path / package
-    intruder.mkdir()
-    assert run(HOUSE, tmp_path) == str(ROOT), "a folder without __init__.py hides nothing"
+    here = tmp_path / "deep" / ("a-long-name-" * 8)                      # the path is told to its end
+    intruder = here / package
+    intruder.mkdir(parents=True)
+    assert run(HOUSE, here) == str(ROOT), "a folder without __init__.py hides nothing"
     (intruder / "__init__.py").write_text("raise RuntimeError('imported')\n")
-    said = run(HOUSE, tmp_path)
+    said = run(HOUSE, here)
     assert said.startswith(f"hidden: {package}") and str(intruder.resolve()) in said
 
 
