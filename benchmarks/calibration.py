@@ -116,33 +116,26 @@ def trajectories(mean: np.ndarray, n: int, rng: np.random.Generator, noise: Call
     return np.cumsum(np.diff(mean, prepend=0.0) * noise(cv, (n, len(mean)), rng), axis=1)
 
 
-def level_boundary(judge: Rate) -> np.ndarray:
-    """Mean regret whose levels, with the resolution that the judge adds, lie exactly at its margin."""
-    T = np.array(judge.horizons, float)
-    claimed = judge.claimed(T)
-    m = _slope(T, judge.rival(T) / claimed) / 2
-    return claimed * ((T / T[0]) ** m - judge.resolution)
+def rate_boundary(judge: Rate, which: str = "both") -> np.ndarray:
+    """Mean regret whose "levels", "increments", or "both" lie exactly at the margin; the other well inside.
 
-
-def increment_boundary(judge: Rate, levels_too: bool = False) -> np.ndarray:
-    """Mean regret whose increments lie exactly at the margin, after a start that levels its levels.
-
-    With ``levels_too`` the start is such that the levels lie at their margin as well.
+    The resolution that the judge adds is taken off. What is added at the first horizon moves the levels only.
     """
     T = np.array(judge.horizons, float)
     claimed, rival = judge.claimed(T), judge.rival(T)
+    m = _slope(T, rival / claimed) / 2
+    if which == "both":                              # for powers of T
+        return claimed * ((T / T[0]) ** m - judge.resolution)
     steps, fast = np.diff(claimed), np.diff(rival)
-    m = _slope(T[1:], fast / steps) / 2
-    steps = steps * ((T[1:] / T[1]) ** m - judge.resolution)
+    if which == "increments":
+        steps = steps * ((T[1:] / T[1]) ** (_slope(T[1:], fast / steps) / 2) - judge.resolution)
+        return np.cumsum(np.append(steps.sum(), steps))
 
     def after(start: float) -> np.ndarray:
         return np.cumsum(np.append(start, steps))
 
-    if not levels_too:
-        return after(steps.sum())
-    level = _slope(T, rival / claimed) / 2
-    return after(brentq(lambda start: _slope(T, after(start) / claimed + judge.resolution) - level,
-                        1e-3 * steps[0], steps.sum(), xtol=1e-13))
+    return after(brentq(lambda start: _slope(T, after(start) / claimed + judge.resolution) - m, 1e-3 * steps[0],
+                        claimed[0], xtol=1e-13))
 
 
 def _slope(T: np.ndarray, y: np.ndarray) -> float:
@@ -230,9 +223,8 @@ def rate_table(repetitions: int = REPETITIONS) -> tuple[list[str], list[list[str
         ("sqrt(T) claimed, T^(2/3) true", by_root, two_thirds(T)),
         ("sqrt(T log T) claimed, T^(2/3) true", by_log, two_thirds(T)),
         ("sqrt(T log T) claimed, 200 + T^(2/3) true", by_log, 200 + two_thirds(T)),
-        ("sqrt(T) claimed, levels at the margin", by_root, level_boundary(by_root)),
-        ("sqrt(T) claimed, increments at the margin", by_root, increment_boundary(by_root)),
-        ("sqrt(T) claimed, both at the margin", by_root, increment_boundary(by_root, levels_too=True)),
+        *((f"sqrt(T) claimed, {w} at the margin", by_root, rate_boundary(by_root, w))
+          for w in ("levels", "increments", "both")),
     ]
     out = []
     for i, (name, judge, mean) in enumerate(cases):

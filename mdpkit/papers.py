@@ -82,6 +82,7 @@ def house() -> Path:
         spec = importlib.util.find_spec(package)
         origin = Path(spec.origin).resolve().parent if spec and spec.origin else None
         if origin != root / package:
-            raise MdpkitError(package, f"the package in {root}", str(origin),
-                              "another folder of that name, perhaps in the current directory, hides it")
+            raise MdpkitError(package, f"the package in {root}", None,
+                              "a folder of that name, perhaps in the current directory, hides it",
+                              came=f"it is {origin}")
     return root

@@ -37,6 +37,7 @@ from mdpkit.iterate import iterate
 from mdpkit.jit import kernel
 from mdpkit.kernels import tally as tallies
 from mdpkit.kernels.choose import argmax, argmax_random
+from mdpkit.kernels.play import play
 from mdpkit.kernels.tally import add, mean_targets, update_targets
 from mdpkit.measure.coverage import transfer_coefficient
 from mdpkit.records import Dataset, Paper, Result
@@ -127,7 +128,7 @@ def run_linear(access: Episodes, data: Dataset, params: Params, rng: np.random.G
     def once(state: Linear, access: Any, rng: np.random.Generator) -> Linear:
         policy = np.ascontiguousarray(state.f.argmax(-1))                              # 2
         for _ in range(params.m_on):
-            _accumulate(state, phi, *access.call(_episode, policy))                    # 3
+            _accumulate(state, phi, *access.call(play, policy))                    # 3
         return _fit_linear(state, phi, top, ridge)                                     # 4, 5
 
     state, trace = iterate(once, state, access, params.T, rng, lambda x: (x.f.argmax(-1), {"f": x.f}))
@@ -303,19 +304,6 @@ def _refit_body(counts, f, V, pairs, new, policy, random_ties, rng):
         m = moved
 
 
-def _episode_body(world, policy):
-    H = policy.shape[0]
-    s_out, a_out, r_out = np.zeros(H, np.int64), np.zeros(H, np.int64), np.zeros(H)
-    next_out = np.zeros(H, np.int64)
-    s = start(world)
-    for h in range(H):
-        s_out[h], a_out[h] = s, policy[h, s]
-        r_out[h], s = step(world, policy[h, s])
-        next_out[h] = s
-    return s_out, a_out, r_out, next_out
-
-
 _fit = kernel(_fit_body)
 _refit = kernel(_refit_body)
 _loop = kernel(_loop_body)
-_episode = kernel(_episode_body)

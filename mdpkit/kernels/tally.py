@@ -11,6 +11,8 @@ from mdpkit.records import Steps
 
 
 class Tally(NamedTuple):
+    """What was seen, in the form in which means are taken fastest. Counts are floats."""
+
     visits: np.ndarray      # (H, S, A) number of tuples
     reward: np.ndarray      # (H, S, A) their rewards, summed
     moves: np.ndarray       # (H, S, A, S) how often each successor came

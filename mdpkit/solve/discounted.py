@@ -16,14 +16,18 @@ from typing import Any
 import numpy as np
 
 from mdpkit import validate
+from mdpkit.errors import NotCertified
 from mdpkit.models.tabular import TabularMDP
 from mdpkit.solve import sweeps
 from mdpkit.solve.rounding import backup_error, macqueen_porteus
-from mdpkit.solve.solution import TIERS, Certificate, Solution, finish
+from mdpkit.solve.solution import TIERS, Certificate, Solution, finish, tolerance
 
 DENSE = 1500             # states up to which a dense solve beats a sparse one
 RELATIVE_TOL = 1e-9      # default width, as a share of the largest value that rewards of this size can have
 INNER = 100              # sweeps of one policy in modified policy iteration, at most
+PATIENCE = 20_000        # full sweeps before `solve` turns to policy iteration
+DIRECT = 20_000          # states up to which that is tried
+CHUNK = 5_000            # sweeps between two looks at the enclosure: compiled code cannot be interrupted
 
 
 def solve(model: TabularMDP, tol: float | None = None, *, tier: str = "float") -> Solution:
@@ -43,11 +47,21 @@ def solve(model: TabularMDP, tol: float | None = None, *, tier: str = "float") -
         The tier cannot reach ``tol``; ``.solution`` holds the best proven enclosure.
     """
     validate.choice("tier", tier, TIERS)
+    model = _checked(model)
     if tier != "float":
         from mdpkit.solve import precise
 
         return precise.discounted(model, _tol(model, tol), tier)
-    return modified_policy_iteration(model, tol)
+    try:
+        return modified_policy_iteration(model, tol, max_iter=PATIENCE)
+    except NotCertified as e:
+        if model.S > DIRECT:
+            raise
+        swept: Any = e
+    try:                    # sweeps stall near gamma = 1 and on periodic chains; a direct solve does not
+        return policy_iteration(model, tol)
+    except NotCertified as e:
+        raise (e if e.solution.width < swept.solution.width else swept) from None
 
 
 def value_iteration(model: TabularMDP, tol: float | None = None, *, max_iter: int | None = None) -> Solution:
@@ -115,23 +129,26 @@ def _sweep(model: TabularMDP, tol: float | None, max_iter: int | None, inner: in
     v += 0.5 * (model.r.max() + model.r.min()) / (1 - model.gamma)      # the midpoint of all possible values
     gamma, rows = model.gamma, model.rows
     halving = 2 + math.ceil(math.log(2) / (1 - gamma))
-    iterations, reach, target = 0, math.inf, tol * (1 - gamma) / max(gamma, 1e-300)
+    iterations, since, reach, target = 0, 0, math.inf, tol * (1 - gamma) / max(gamma, 1e-300)
     best = None
     while True:
-        pad = 4 * _error(model, v) / max(1 - gamma, 1e-300)
-        span = max(target - pad * (1 - gamma), 0.0)
-        n = int(min(halving, limit - iterations))
+        error = _error(model, v)
+        span = max(target - 4 * error, error)           # below the rounding of one sweep nothing is gained
+        n = int(min(halving - since, CHUNK, limit - iterations))
         if inner:
             done, now = sweeps.modified(*rows, model.r, gamma, v, w, policy, span, n, inner)
         else:
             done, now = sweeps.iterate_values(*rows, model.r, gamma, v, w, policy, span, n)
-        iterations += done
+        iterations, since = iterations + done, since + done
         lo, hi = macqueen_porteus(w, v, gamma, _error(model, v))
         if best is None or (hi - lo).max() < (best[1] - best[0]).max():
             best = lo, hi, w.copy(), v.copy(), policy.copy()
-        if (hi - lo).max() <= tol or iterations >= limit or not now < 0.6 * reach:
+        if (hi - lo).max() <= tol or iterations >= limit or now <= error:
             break
-        reach = now
+        if since >= halving:
+            if not now < 0.6 * reach:
+                break
+            reach, since = now, 0
         v[:] = w
     _, _, w, v, policy = best
     return _certify(model, v, w, policy, iterations, method, tol, clock)
@@ -169,9 +186,7 @@ def _checked(model: Any) -> TabularMDP:
 
 
 def _tol(model: TabularMDP, tol: float | None) -> float:
-    if tol is None:
-        return RELATIVE_TOL * max(_size(_checked(model).r) / (1 - model.gamma), 1e-290)
-    return math.inf if tol == math.inf else validate.interval("tol", tol, 0.0, math.inf)
+    return tolerance(tol, max(RELATIVE_TOL * _size(model.r), 1e-290) / (1 - model.gamma))
 
 
 def _size(x: np.ndarray) -> float:

@@ -6,7 +6,6 @@ growth, so the rounding errors of the steps add up (Puterman 1994, chapter 4).
 
 from __future__ import annotations
 
-import math
 import time
 
 import numpy as np
@@ -15,7 +14,7 @@ from mdpkit import validate
 from mdpkit.kernels.backup import optimise_episodic
 from mdpkit.models.convert import to_episodic
 from mdpkit.solve.rounding import backup_error, outward
-from mdpkit.solve.solution import TIERS, Certificate, Solution, finish
+from mdpkit.solve.solution import TIERS, Certificate, Solution, finish, tolerance
 
 RELATIVE_TOL = 1e-12     # default width, as a share of H max |r|
 
@@ -40,11 +39,7 @@ def solve(model: object, tol: float | None = None, *, tier: str = "float") -> So
     top = float(np.abs(model.r).max())
     if not model.H * top < 1e300:
         raise validate.MdpkitError("r", "small enough for float64 values (H max |r| below 1e300)", model.H * top)
-    if tol is None:
-        # balls and rationals still end in floats, two roundings apart
-        tol = max(RELATIVE_TOL * model.H * top, 1e-290)
-    elif tol != math.inf:
-        tol = validate.interval("tol", tol, 0.0, math.inf)
+    tol = tolerance(tol, max(RELATIVE_TOL * model.H * top, 1e-290))
     if tier != "float":
         from mdpkit.solve import precise
 

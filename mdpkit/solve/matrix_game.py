@@ -19,7 +19,7 @@ from mdpkit import validate
 from mdpkit.errors import MdpkitError, NotCertified
 from mdpkit.models.games import MarkovGame
 from mdpkit.solve.rounding import TINY, higham
-from mdpkit.solve.solution import TIERS, Certificate
+from mdpkit.solve.solution import TIERS, Certificate, tolerance
 
 RELATIVE_TOL = 1e-9
 LARGEST_EXACT = 1_600        # entries: bits and steps grow fast beyond 40 x 40
@@ -29,7 +29,8 @@ LARGEST_EXACT = 1_600        # entries: bits and steps grow fast beyond 40 x 40
 class GameSolution:
     """Value and maximin strategies: ``lo <= value of the game <= hi``.
 
-    ``x`` (m,) and ``y`` (n,) are canonical probability vectors that guarantee ``lo`` and ``hi``. ``rows`` and
+    ``x`` (m,) and ``y`` (n,) are canonical probability vectors that guarantee ``lo`` and ``hi``; in tier "exact" they
+    are the exact strategies of the certificate, rounded. ``rows`` and
     ``columns`` mark every pure action that may be a best response to the other's strategy.
     """
 
@@ -73,10 +74,7 @@ def solve(payoff: Any, tol: float | None = None, *, tier: str = "float") -> Game
     top = float(np.abs(A).max())
     if not top < 1e300:
         raise MdpkitError("payoff", "below 1e300 in size", top)
-    if tol is None:
-        tol = max(RELATIVE_TOL * top, 1e-290)
-    elif tol != math.inf:
-        tol = validate.interval("tol", tol, 0.0, math.inf)
+    tol = tolerance(tol, max(RELATIVE_TOL * top, 1e-290))
     clock = time.perf_counter()
     if tier == "exact":
         return _exact(A, tol, clock)
@@ -150,6 +148,7 @@ def _finish(A: np.ndarray, x: np.ndarray, y: np.ndarray, lo: float, hi: float, i
             certificate: Certificate) -> GameSolution:
     pad = 2 * higham(max(A.shape) + 1) * float(np.abs(A).max()) + TINY
     rows, columns = A @ y >= lo - pad, x @ A <= hi + pad
+    rows.flags.writeable = columns.flags.writeable = False
     solution = GameSolution(0.5 * (lo + hi), lo, hi, x, y, rows, columns, iterations, certificate)
     if solution.width > certificate.tol:
         raise NotCertified(solution, certificate.tol, "raise tol, or use tier='exact'")
@@ -164,7 +163,7 @@ def _exact(A: np.ndarray, tol: float, clock: float) -> GameSolution:
     if A.size > LARGEST_EXACT:
         raise MdpkitError("tier", f"'float' or 'ball' beyond {LARGEST_EXACT} entries", "exact")
     value, x, y, pivots = rational_simplex.game([[rational(a) for a in line] for line in A])
-    lo, hi = down(value), up(value)
+    lo, hi = down(value) + 0.0, up(value) + 0.0          # no minus zero
     exact: tuple[Fraction, ...] = tuple(fraction(q) for q in (value, *x, *y))
     certificate = Certificate("exact", "simplex method in rationals", tol, time.perf_counter() - clock, exact,
                               "exact = value, x, y; the arrays x and y are these, rounded")

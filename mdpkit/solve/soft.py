@@ -20,9 +20,11 @@ from mdpkit.errors import MdpkitError
 from mdpkit.models.tabular import EpisodicMDP, TabularMDP
 from mdpkit.solve.rounding import U, backup_error, macqueen_porteus, outward
 from mdpkit.solve.soft_sweeps import soft_backward, soft_sweep
-from mdpkit.solve.solution import Certificate, Solution, finish
+from mdpkit.solve.solution import Certificate, Solution, finish, tolerance
 
 RELATIVE_TOL = 1e-9      # default width, as a share of the largest value
+CHUNK = 5_000            # sweeps between two looks at the enclosure: compiled code cannot be interrupted
+PATIENCE = 200_000       # sweeps after which the best enclosure is what there is; balls take Newton steps
 
 
 def solve(model: TabularMDP | EpisodicMDP, tau: float, tol: float | None = None, *, prior: Any = None,
@@ -46,23 +48,24 @@ def solve(model: TabularMDP | EpisodicMDP, tau: float, tol: float | None = None,
         The tier cannot reach ``tol``.
     """
     validate.instance("model", model, (TabularMDP, EpisodicMDP))
-    if tier == "exact":
+    if isinstance(tier, str) and tier == "exact":
         raise MdpkitError("tier", "'float' or 'ball': exp and log leave the rationals", tier)
     validate.choice("tier", tier, ("float", "ball"))
     tau = validate.interval("tau", tau, 0.0, math.inf, open_lo=True)
-    log_mu = _log_prior(prior, model.r.shape)
-    top = float(np.abs(model.r).max()) + tau * (float(np.abs(log_mu).max()) + math.log(model.A))
+    mu = _prior(prior, model.r.shape)
+    log_mu = np.log(mu)
+    # what the rounding grows with: rewards, and tau times the logarithms that are summed
+    top = float(np.abs(model.r).max()) + tau * (1.0 + float(np.abs(log_mu).max()) + math.log(model.A))
     length = model.H if isinstance(model, EpisodicMDP) else 1 / (1 - model.gamma)
     if not top * length < 1e300:
         raise MdpkitError("r", "small enough for float64 values", top * length)
-    if tol is None:
-        tol = max(RELATIVE_TOL * top * length, 1e-290)
-    elif tol != math.inf:
-        tol = validate.interval("tol", tol, 0.0, math.inf)
+    if not top * length / tau < 1e300:
+        raise MdpkitError("tau", f"large enough for values of size {top * length:.3g} to be divided by it", tau)
+    tol = tolerance(tol, max(RELATIVE_TOL * top * length, 1e-290 * length))
     if tier == "ball":
         from mdpkit.solve import soft_precise
 
-        return soft_precise.solve(model, tau, log_mu, tol)
+        return soft_precise.solve(model, tau, mu, tol)
     if isinstance(model, EpisodicMDP):
         return _episodic(model, tau, log_mu, tol)
     return _discounted(model, tau, log_mu, tol)
@@ -75,14 +78,14 @@ def policy_of(Q: np.ndarray, tau: float, log_mu: np.ndarray) -> np.ndarray:
     return e / e.sum(-1, keepdims=True)
 
 
-def _log_prior(prior: Any, shape: tuple[int, ...]) -> np.ndarray:
+def _prior(prior: Any, shape: tuple[int, ...]) -> np.ndarray:
     if prior is None:
-        return np.zeros(shape)
+        return np.ones(shape)
     mu = validate.policy("prior", prior, shape)
     if (mu == 0).any():
         at = tuple(int(i) for i in np.argwhere(mu == 0)[0])
         raise MdpkitError(validate.index("prior", at), "positive (full support)", 0.0)
-    return np.log(mu)
+    return mu
 
 
 def _lse_error(A: int, tau: float, log_mu: float, v: float) -> float:
@@ -101,21 +104,24 @@ def _discounted(model: TabularMDP, tau: float, log_mu: np.ndarray, tol: float) -
     r, m = float(np.abs(model.r).max()), float(np.abs(log_mu).max())
     v, w, Q = np.zeros(model.S), np.empty(model.S), np.empty((model.S, model.A))
     halving = 2 + math.ceil(math.log(2) / (1 - gamma))
-    reach, iterations, best = math.inf, 0, None
+    reach, since, iterations, best = math.inf, 0, 0, None
     while True:
         size = float(np.abs(v).max())
         error = backup_error(longest, r, gamma, size) + _lse_error(model.A, tau, m, size + r + tau * (m + model.A))
-        span = max(tol * (1 - gamma) / max(gamma, 1e-300) - 4 * error, 0.0)
-        n, now = soft_sweep(*model.rows, model.r, gamma, tau, log_mu, v, w, Q, span, halving)
-        iterations += n
+        span = max(tol * (1 - gamma) / max(gamma, 1e-300) - 4 * error, error)
+        n, now = soft_sweep(*model.rows, model.r, gamma, tau, log_mu, v, w, Q, span, min(halving - since, CHUNK))
+        iterations, since = iterations + n, since + n
         size = float(np.abs(v).max())
         error = backup_error(longest, r, gamma, size) + _lse_error(model.A, tau, m, float(np.abs(w).max()) + size)
         lo, hi = macqueen_porteus(w, v, gamma, error)
         if best is None or (hi - lo).max() < (best[1] - best[0]).max():
             best = lo, hi, policy_of(Q, tau, log_mu)
-        if (hi - lo).max() <= tol or not now < 0.6 * reach:
+        if (hi - lo).max() <= tol or now <= span or iterations >= PATIENCE:
             break
-        reach = now
+        if since >= halving:
+            if not now < 0.6 * reach:
+                break
+            reach, since = now, 0
         v[:] = w
     lo, hi, policy = best
     certificate = Certificate("float", "soft value iteration", tol, time.perf_counter() - clock)

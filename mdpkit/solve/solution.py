@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from mdpkit import validate
 from mdpkit.errors import MdpkitError, NotCertified
 
 TIERS = ("float", "ball", "exact")
+
+
+def tolerance(tol: Any, default: float) -> float:
+    """``tol`` as a width, or the default; math.inf asks for whatever can be proven."""
+    if tol is None:
+        return default
+    if isinstance(tol, float) and tol == math.inf:
+        return tol
+    return validate.interval("tol", tol, 0.0, math.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +89,7 @@ class Solution:
     def at(self, rho: Any) -> tuple[float, float]:
         """Enclosure of the mean of the first-step values under the law rho."""
         lo, hi = (x[0] if x.ndim == 2 else x for x in (self.lo, self.hi))
+        rho = validate.simplex("rho", rho, lo.shape, flush=True)
         slack = lo.size * 2.0**-52 * float(np.abs(np.concatenate([lo, hi])).max())
         return float(np.dot(rho, lo)) - slack, float(np.dot(rho, hi)) + slack
 

@@ -85,7 +85,8 @@ def _modified(ptr, col, val, r, gamma, v, w, policy, span, sweeps, inner):
             for s in range(v.shape[0]):
                 v[s] = w[s]
             least, most = evaluate_step(ptr, col, val, r, gamma, policy, v, w)
-            if most - least <= 0.02 * reach:       # the policy's own value is known well enough for the next sweep
+            # the policy's own value is known well enough for the next sweep
+            if most - least <= max(0.02 * reach, 0.5 * span):
                 break
         shift = 0.5 * gamma / (1.0 - gamma) * (least + most)
         for s in range(v.shape[0]):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+
 from mdpkit.cli import group
 from mdpkit.errors import MdpkitError
 
@@ -52,8 +53,8 @@ def test_check_prints_verdicts_controls_and_a_matrix(tmp_path):
 
 
 def test_a_wrong_subject_is_refuted_and_its_counterexample_saved(tmp_path):
-    said = call("check", "hyq", "--workers", 0, "--subject", "decomposition=theory_checks.offline.hyq:dropped_third",
-                "--counterexamples", tmp_path)
+    wrong = "decomposition=theory_checks.offline._hyq_twins:dropped_third"
+    said = call("check", "hyq", "--workers", 0, "--subject", wrong, "--counterexamples", tmp_path)
     assert said.exit_code == 1
     assert "not about it" in said.output
     assert "counterexample: {'model': EpisodicMDP(" in said.output
@@ -72,7 +73,7 @@ BAD = {
     "no such claim": (("check", "hyq/C99"), "claim must be one of C1"),
     "a subject without a colon": (("check", "hyq", "--subject", "run"), "--subject must be"),
     "a subject that is not there": (("check", "hyq", "--subject", "run=nowhere:f"), "subject must be importable"),
-    "a subject that does not fit": (("check", "hyq", "--subject", "run=math:hypot"), "subject must be callable as run"),
+    "a subject that does not fit": (("check", "hyq", "--subject", "run=math:floor"), "subject must be callable as run"),
     "no such figure": (("figure", "hyk"), "SLUG must be"),
     "a slug in capitals": (("new", "Big", "--family", "games"), "SLUG must be lower-case"),
     "a paper that is there": (("new", "hyq", "--family", "offline", "--root", ROOT), "SLUG must be new"),

@@ -50,11 +50,16 @@ def test_high_probability_at_the_boundary(delta):
 @pytest.mark.parametrize("draw", [truth.disasters, truth.spread, truth.coins])
 @pytest.mark.parametrize("bound", [0.05, 0.5])
 def test_expectation_at_the_boundary(draw, bound):
-    supports, refutes = truth.bets(draw(bound, (N, 1024), np.random.default_rng(2)), bound)
-    for alpha in (QUICK, FULL):
-        said, _ = truth.first_crossings(supports, refutes, alpha, alpha)
-        kept(f"{draw.__name__} at {bound}, supported", (said > 0).sum(), alpha)
-        kept(f"{draw.__name__} at {bound}, refuted", (said < 0).sum(), alpha)
+    rng = np.random.default_rng(2)
+    wrong = {QUICK: np.zeros(2, int), FULL: np.zeros(2, int)}
+    for _ in range(5):                                       # ten thousand: few are expected at the full level
+        supports, refutes = truth.bets(draw(bound, (N, 512), rng), bound)
+        for alpha in wrong:
+            said, _ = truth.first_crossings(supports, refutes, alpha, alpha)
+            wrong[alpha] += (said > 0).sum(), (said < 0).sum()
+    for alpha, (supported, refuted) in wrong.items():
+        kept(f"{draw.__name__} at {bound}, supported", supported, alpha, 5 * N)
+        kept(f"{draw.__name__} at {bound}, refuted", refuted, alpha, 5 * N)
 
 
 def test_expectation_from_below_at_the_boundary():
@@ -121,16 +126,12 @@ def test_power_of_expectation():
             said, n = truth.first_crossings(*truth.bets(x, bound), alpha, alpha)
             derived = norm.cdf((2048 * gain.mean() - math.log(1 / alpha)) / (gain.std() * math.sqrt(2048)))
             powerful(f"{draw.__name__} at half the bound, level {alpha:.2g}, {n.mean():.0f} runs", (said > 0).sum(),
-                     500, derived)
+                     500, derived, 0.1)              # the stake has to be learned
 
 
 # --------------------------------------------------------------------------------------------- rates
 
-BOUNDARIES = {
-    "levels": truth.level_boundary(truth.RATE),
-    "increments": truth.increment_boundary(truth.RATE),
-    "both": truth.increment_boundary(truth.RATE, levels_too=True),
-}
+BOUNDARIES = {which: truth.rate_boundary(truth.RATE, which) for which in ("levels", "increments", "both")}
 
 
 def test_the_boundaries_are_exact():
@@ -138,7 +139,7 @@ def test_the_boundaries_are_exact():
     for name, mean in BOUNDARIES.items():
         gaps = [s.estimate - s.margin for s in truth.RATE.slopes([{"measured": mean}] * 2)]
         at = [abs(g) < 1e-9 for g in gaps]
-        assert at == [name in ("levels", "both"), name in ("increments", "both")], (name, gaps)
+        assert at == [name != "increments", name != "levels"] and max(gaps) < 1e-9, (name, gaps)
 
 
 @pytest.mark.parametrize("noise", [truth.gamma_noise, truth.lognormal_noise])
@@ -148,8 +149,7 @@ def test_rate_at_the_margin(boundary, noise):
     mean = BOUNDARIES[boundary]
     supported, refuted = truth.shares(truth.RATE, lambda: truth.trajectories(mean, truth.RATE.n, rng, noise), N)
     kept(f"{boundary} at the margin, {noise.__name__}, supported", supported, QUICK)
-    if boundary != "increments" and not (boundary == "levels"):
-        kept(f"{boundary} at the margin, {noise.__name__}, refuted", refuted, QUICK)
+    kept(f"{boundary} at the margin, {noise.__name__}, refuted", refuted, QUICK)
 
 
 @pytest.mark.parametrize("noise", [truth.gamma_noise, truth.lognormal_noise])
@@ -224,7 +224,7 @@ def test_an_infinite_regret_is_never_supported():
     for bad in (math.inf, math.nan):
         R = truth.trajectories(np.sqrt(T), 128, np.random.default_rng(14))
         R[5, -3:] = bad
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):                      # decided, not raised
             assert truth.RATE.decide([{"measured": r} for r in R], QUICK, QUICK).verdict != SUPPORTED
 
 
@@ -317,5 +317,5 @@ def test_tightness():
 def test_slope_of_an_exact_law():
     T = np.array(truth.EIGHT, float)
     s = slope(np.tile(7 * T**0.6, (3, 1)), T, np.sqrt(T), truth.two_thirds(T))
-    assert s.estimate == pytest.approx(0.1) and s.error == 0 and s.margin == pytest.approx(1 / 12)
-    assert s.limits(0.01) == (s.estimate, s.estimate)
+    assert s.estimate == pytest.approx(0.1) and s.error < 1e-15 and s.margin == pytest.approx(1 / 12)
+    assert s.limits(0.01) == pytest.approx((0.1, 0.1))

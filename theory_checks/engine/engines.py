@@ -23,6 +23,8 @@ KILLED = {"error": "killed its worker twice"}
 
 
 class Engine(Protocol):
+    """Runs tasks somewhere and yields their rows as they come."""
+
     def map(self, tasks: Sequence[Task]) -> Iterator[Done]: ...
 
     def close(self) -> None: ...

@@ -33,8 +33,9 @@ class _Violated(Exception):
     pass
 
 
-def search(strategy: Any, measure: Callable[[Any], dict], seed: int, examples: int, *, aim: bool = True) -> dict:
-    """The worst row over ``examples`` worlds; the smallest violating world where there is one.
+def search(strategy: Any, measure: Callable[[Any], dict], seed: int, examples: int, *, shrink: bool = True) -> dict:
+    """The worst row over ``examples`` worlds; the smallest violating world where there is one, or with
+    ``shrink=False`` the first.
 
     Returns
     -------
@@ -55,13 +56,13 @@ def search(strategy: Any, measure: Callable[[Any], dict], seed: int, examples: i
         if not worst or tightness(row) > tightness(worst):
             worst = {**row, "world": world, "violated": False}
         score = tightness(row)
-        if aim and math.isfinite(score):
+        if math.isfinite(score):
             hypothesis.target(score)
 
     settings = hypothesis.settings(
         max_examples=examples, database=None, deadline=None, derandomize=False, report_multiple_bugs=False,
         print_blob=False, suppress_health_check=list(HealthCheck), verbosity=hypothesis.Verbosity.quiet,
-        backend=BACKEND, phases=[Phase.generate, Phase.target, Phase.shrink])
+        backend=BACKEND, phases=[Phase.generate, Phase.target, *([Phase.shrink] if shrink else [])])
     trial = hypothesis.seed(seed)(settings(hypothesis.given(strategy)(look)))
     with contextlib.suppress(_Violated):        # the last failing call that hypothesis makes is the smallest
         trial()

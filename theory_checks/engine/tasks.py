@@ -134,7 +134,9 @@ def _search(check: Check, setting: Mapping[str, Any], subject: Callable, task: T
 
     examples = getattr(check.judge, "examples", 100)
     strategy = check.worlds()  # type: ignore[operator]
-    return search(strategy, measure, seed, examples)
+    # a saboteur is to be caught, not explained: only a subject's counterexample is worth shrinking
+    sabotage = bool(setting) or task.subject in {s.subject for s in check.saboteurs}
+    return search(strategy, measure, seed, examples, shrink=not sabotage)
 
 
 def _json(text: str) -> Any:

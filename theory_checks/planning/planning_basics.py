@@ -34,6 +34,8 @@ from theory_checks.engine.rows import excess, tightness
 HERE = "theory_checks.planning.planning_basics"
 GAMMAS = (0.5, 0.9, 0.97)
 WEIGHTS = np.array([0, 0, 0, 1, 1, 2, 4, 8])             # of successors, before they are normalised
+TIES = ({"gamma": 0.875, "epsilon": 2.0**-7}, {"gamma": 0.5, "epsilon": 0.125}, {"gamma": 0.96875, "epsilon": 2.0**-10})
+LEAKS = ({"leak": 0.01, "gamma": 0.9}, {"leak": 2.0**-20, "gamma": 0.97}, {"leak": 0.5, "gamma": 0.5})
 SURE = Sure("EXACT", 200)
 BETA = 16.55                                             # inverse temperature of the control of C1
 
@@ -47,13 +49,12 @@ def _bytes(draw: st.DrawFn, *shape: int) -> np.ndarray:
 
 
 def _law(draw: st.DrawFn, *shape: int) -> np.ndarray:
-    """Probability rows, half of them point masses."""
-    raw = _bytes(draw, *shape)
-    sure = np.eye(shape[-1])[raw[..., 0] // 2 % shape[-1]]
-    weights = WEIGHTS[raw % 8].astype(float)
-    total = weights.sum(-1, keepdims=True)
-    rows = np.where((raw[..., :1] % 2 == 0) | (total == 0), sure, weights / np.maximum(total, 1.0))
-    return validate.simplex("law", rows, shape)
+    """Probability rows, one byte each: point masses on k for even bytes 2k, some pattern of weights for odd ones."""
+    raw, i = _bytes(draw, *shape[:-1], 1), np.arange(shape[-1])
+    k = raw // 2
+    weights = WEIGHTS[(k // 2 ** (i % 5) + 3 * i * k) % 8] * (raw % 2)
+    weights = np.where(weights.sum(-1, keepdims=True) > 0, weights, i == k % shape[-1])
+    return weights / weights.sum(-1, keepdims=True)
 
 
 def _model(draw: st.DrawFn, gammas: tuple[float, ...] = GAMMAS) -> TabularMDP:
@@ -72,8 +73,8 @@ def _near(draw: st.DrawFn, m: TabularMDP) -> np.ndarray:
     return (_bytes(draw, m.S) % 3 - 1) / 64
 
 
-def _policy(draw: st.DrawFn, m: TabularMDP) -> np.ndarray:
-    return _law(draw, *m.r.shape)
+def _policy(draw: st.DrawFn, m: TabularMDP | EpisodicMDP) -> np.ndarray:
+    return validate.simplex("pi", _law(draw, *m.r.shape), m.r.shape)
 
 
 def _start(draw: st.DrawFn, m: TabularMDP) -> np.ndarray:
@@ -81,7 +82,8 @@ def _start(draw: st.DrawFn, m: TabularMDP) -> np.ndarray:
 
 
 def _P_hat(draw: st.DrawFn, m: TabularMDP) -> np.ndarray:
-    return np.where((_bytes(draw, *m.r.shape) % 2 == 1)[..., None], _law(draw, *m.P.shape), m.P)
+    rows = np.where((_bytes(draw, *m.r.shape) % 2 == 1)[..., None], _law(draw, *m.P.shape), m.P)
+    return validate.simplex("P_hat", rows, m.P.shape)
 
 
 def _r_hat(draw: st.DrawFn, m: TabularMDP) -> np.ndarray:
@@ -95,12 +97,25 @@ def _worlds(draw: st.DrawFn, gammas: tuple[float, ...] = GAMMAS, **fields: Any) 
     return {"model": m, **{k: f(draw, m) if callable(f) else draw(f) for k, f in fields.items()}}
 
 
+def losses() -> st.SearchStrategy[dict[str, Any]]:
+    """A model and a V, among them the instances on which the greedy loss is as large as it can be."""
+    tight = [{"model": greedy_loss(**w), "V": greedy_loss_estimate(**w)} for w in TIES]
+    return st.one_of(values(), st.sampled_from(tight))
+
+
+def errors() -> st.SearchStrategy[dict[str, Any]]:
+    """A model and its estimate, among them the leak that nearly attains the bound."""
+    tight = [{"model": leaking(0.0, w["gamma"]), "pi": np.ones((2, 1)), "P_hat": leaking(**w).P,
+              "r_hat": leaking(**w).r} for w in LEAKS]
+    return st.one_of(estimates(), st.sampled_from(tight))
+
+
 @st.composite
 def horizons(draw: st.DrawFn) -> dict[str, Any]:
     """An episodic model and two policies."""
     H, S, A = (draw(st.integers(1, 4)) for _ in range(3))
     m = EpisodicMDP(_law(draw, H, S, A, S), _bytes(draw, H, S, A) % 17 / 16, _law(draw, S))
-    return {"model": m, "pi": _law(draw, H, S, A), "pi_ref": _law(draw, H, S, A)}
+    return {"model": m, "pi": _policy(draw, m), "pi_ref": _policy(draw, m)}
 
 
 values = partial(_worlds, V=_guess)
@@ -327,14 +342,6 @@ def one_state(P, r, gamma, start):
     return _visit(P, r, gamma, start, change, math.inf)
 
 
-def any_improvement(P, r, gamma, start):
-    """Takes the first action that improves in place of the best."""
-    def change(Q, pi):
-        mine = Q[np.arange(len(pi)), pi][:, None]
-        return np.where((Q > mine).any(-1), (Q > mine).argmax(-1), pi)
-    return _visit(P, r, gamma, start, change, math.inf)
-
-
 def restless(P, r, gamma, start):
     """Does not keep on ties: takes another best action where there is one. Given up soon after the bound."""
     def change(Q, pi):
@@ -355,21 +362,20 @@ def sweeping(P, r, gamma, start):
 
 
 def _visit(P, r, gamma, start, change, limit):
-    pi, rows = start, []
+    pi, rows, known = start, [], {}
     while (not rows or (rows[-1][0] != pi).any()) and len(rows) < limit:
-        rows.append((pi, pb.evaluate(P, r, gamma, pi)))
-        pi = change(pb.action_values(P, r, gamma, rows[-1][1]), pi)
+        key = pi.tobytes()
+        if key not in known:
+            V = pb.evaluate(P, r, gamma, pi)
+            known[key] = V, change(pb.action_values(P, r, gamma, V), pi)
+        rows.append((pi, known[key][0]))
+        pi = known[key][1]
     return pb.Iterates(*(np.array(column) for column in zip(*rows)))
 
 
 def reference_occupancy(P, r, gamma, rho, pi, pi_ref):
     """d^{pi_ref} in place of d^pi."""
     return pb.performance_difference(P, r, gamma, rho, pi_ref, pi_ref)
-
-
-def swapped(P, r, gamma, rho, pi, pi_ref):
-    """A^pi under d^{pi_ref}: the two policies taken for each other."""
-    return pb.performance_difference(P, r, gamma, rho, pi_ref, pi)
 
 
 def unscaled(P, r, gamma, rho, pi, pi_ref):
@@ -452,7 +458,7 @@ CHECKS = (
     Check(
         _claim("C3", "bound", "V* - V^{greedy(V)} <= 2 gamma |V - V*|/(1-gamma) and <= gamma/(1-gamma) (max D - min D).",
                "Singh and Yee 1994; Porteus 1971", "derived"),
-        "loss_bounds", values, greedy_gap, SURE,
+        "loss_bounds", losses, greedy_gap, SURE,
         (_bad("one_step_loss", "without 1/(1-gamma)"), _bad("halved_loss", "without the factor 2"))),
     Check(
         _claim("C3-tight", "identity", "Both bounds of C3 are attained: state 1 stays and pays 1, state 0 stays for "
@@ -460,8 +466,7 @@ CHECKS = (
                "the instance of the card, with dyadic numbers", "derived",
                "With gamma = .9, V = (9.01, 9.99) and r = .882 the two actions tie in real numbers only. In the floats "
                "nearest to these numbers they do not tie, and the greedy policy can be optimal."),
-        "loss_bounds", ({"gamma": 0.875, "epsilon": 2.0**-7}, {"gamma": 0.5, "epsilon": 0.125},
-                        {"gamma": 0.96875, "epsilon": 2.0**-10}), greedy_tie, Sure("EXACT"),
+        "loss_bounds", TIES, greedy_tie, Sure("EXACT"),
         (_bad("one_step_loss", "without 1/(1-gamma)"), _bad("halved_loss", "without the factor 2"))),
     Check(
         _claim("C3-stop", "bound", "Value iteration stopped at gamma (max D - min D)/(1-gamma) <= eps returns a policy "
@@ -474,8 +479,7 @@ CHECKS = (
                "gamma |V^{pi_k} - V*|, and the last policy is optimal.", "Howard 1960; Puterman 1994, section 6.4",
                "derived"),
         "policy_iteration", starts, improvement, SURE,
-        (_bad("blind", "switches whether it improves or not"), _bad("one_state", "switches in one state alone"),
-         _bad("any_improvement", "an improving action, not the best"))),
+        (_bad("blind", "switches whether it improves or not"), _bad("one_state", "switches in one state alone"))),
     Check(
         _claim("C5", "bound", "Howard's policy iteration changes its policy at most "
                "S (A-1) (1 + log(1/(1-gamma))/(1-gamma)) times.",
@@ -490,7 +494,7 @@ CHECKS = (
         _claim("C6", "identity", "V^pi(rho) - V^{pi'}(rho) = E_{(s,a) ~ d^pi_rho}[A^{pi'}(s, a)]/(1-gamma).",
                "Kakade and Langford 2002, lemma 6.1", "derived"),
         "performance_difference", policies, difference, SURE,
-        (_bad("reference_occupancy", "the occupancy of pi'"), _bad("swapped", "the policies exchanged"),
+        (_bad("reference_occupancy", "the occupancy of pi'"),
          _bad("unscaled", "without 1/(1-gamma)"))),
     Check(
         _claim("C7", "identity", "Vhat^pi(rho) - V^pi(rho) = E_{d^pi_rho}[rhat - r + gamma (Phat - P) Vhat^pi]/(1-gamma), "
@@ -501,14 +505,13 @@ CHECKS = (
     Check(
         _claim("C7-bound", "bound", "|Vhat^pi - V^pi| <= eps_r/(1-gamma) + gamma eps_P/(2 (1-gamma)^2), "
                "eps_P = max |Phat - P|_1, for rhat in [0, 1].", "Kearns and Singh 2002", "derived"),
-        "simulation_bound", estimates, model_error, SURE,
+        "simulation_bound", errors, model_error, SURE,
         (_bad("one_factor_less", "gamma eps_P/(2 (1-gamma))"), _bad("rewards_alone", "eps_r/(1-gamma)"))),
     Check(
         _claim("C7-tight", "identity", "State 0 pays 1 and stays, its model leaks with probability e to a state that "
                "pays nothing: bound/error = 1 + gamma e/(1-gamma), which tends to 1.", "the instance of the card",
                "derived"),
-        "simulation_bound", ({"leak": 0.01, "gamma": 0.9}, {"leak": 2.0**-20, "gamma": 0.97},
-                             {"leak": 0.5, "gamma": 0.5}), leak, Sure("EXACT"),
+        "simulation_bound", LEAKS, leak, Sure("EXACT"),
         (_bad("one_factor_less", "gamma eps_P/(2 (1-gamma))"), _bad("whole_norm", "eps_P in place of eps_P/2"))),
     Check(
         _claim("C8", "identity", "sum d = 1, <d, r>/(1-gamma) = V(rho), and sum_a d(z, a) = (1-gamma) rho(z) + "

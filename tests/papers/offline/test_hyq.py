@@ -12,6 +12,7 @@ from mdpkit.instances import formula
 from mdpkit.instances.garnet import random_episodic
 from mdpkit.instances.locks import lucky_behaviour, lucky_traps
 from mdpkit.kernels import tally
+from mdpkit.kernels.play import play
 from mdpkit.measure.regret import Regret, regret
 from mdpkit.measure.values import start_value
 from mdpkit.models.convert import one_hot
@@ -85,7 +86,7 @@ def slow(model, data, params, seed, *, keep=True, backup=np.max):
         pi = np.array([[int(np.argmax(f[h, s])) for s in range(S)] for h in range(H)])
         policies.append(pi)
         fs.append(f)
-        fresh = [access.call(hyq._episode, pi) for _ in range(params.m_on)]
+        fresh = [access.call(play, pi) for _ in range(params.m_on)]
         latest = [[(e[0][h], e[1][h], e[2][h], e[3][h]) for e in fresh] for h in range(H)]
         lists = [old + new for old, new in zip(lists, latest)]
         f = np.zeros((H, S, A))
