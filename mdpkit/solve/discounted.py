@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mdpkit import validate
-from mdpkit.errors import NotCertified
+from mdpkit.errors import MdpkitError, NotCertified
 from mdpkit.models.tabular import TabularMDP
 from mdpkit.solve import sweeps
 from mdpkit.solve.rounding import backup_error, macqueen_porteus
@@ -51,7 +51,10 @@ def solve(model: TabularMDP, tol: float | None = None, *, tier: str = "float") -
     if tier != "float":
         from mdpkit.solve import precise
 
-        return precise.discounted(model, _tol(model, tol), tier)
+        tol = _tol(model, tol)
+        if model.S > precise.LARGEST:
+            raise MdpkitError("tier", f"'float' beyond {precise.LARGEST} states", tier)
+        return precise.discounted(model, policy_iteration(model, math.inf).policy, tol, tier)
     try:
         return modified_policy_iteration(model, tol, max_iter=PATIENCE)
     except NotCertified as e:
@@ -181,7 +184,7 @@ def _checked(model: Any) -> TabularMDP:
     validate.instance("model", model, TabularMDP)
     top = _size(model.r) / (1 - model.gamma)
     if not top < 1e300:
-        raise validate.MdpkitError("r", "small enough for float64 values (max |r|/(1 - gamma) below 1e300)", top)
+        raise MdpkitError("r", "small enough for float64 values (max |r|/(1 - gamma) below 1e300)", top)
     return model
 
 

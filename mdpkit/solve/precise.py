@@ -14,7 +14,7 @@ from typing import Any
 import flint
 import numpy as np
 
-from mdpkit.errors import MdpkitError, NotCertified
+from mdpkit.errors import MdpkitError
 from mdpkit.models.tabular import EpisodicMDP, TabularMDP
 from mdpkit.rational import fraction, rational
 from mdpkit.solve.solution import Certificate, Solution, finish
@@ -40,12 +40,10 @@ def up(x: Any) -> float:
         return math.nextafter(float(x.upper()), math.inf)
 
 
-def discounted(model: TabularMDP, tol: float, tier: str) -> Solution:
-    """`mdpkit.solve.discounted.solve` in tier "ball" or "exact"."""
+def discounted(model: TabularMDP, policy: np.ndarray, tol: float, tier: str) -> Solution:
+    """`mdpkit.solve.discounted.solve` in tier "ball" or "exact", from the policy of a float run."""
     clock = time.perf_counter()
-    if model.S > LARGEST:
-        raise MdpkitError("tier", f"'float' beyond {LARGEST} states", tier)
-    policy = _float_policy(model)
+    policy = policy.copy()
     if tier == "exact":
         return _exact(model, policy, tol, clock)
     precision = FIRST_PRECISION
@@ -55,15 +53,6 @@ def discounted(model: TabularMDP, tol: float, tier: str) -> Solution:
             break
         policy, precision = solution.policy, 2 * precision
     return finish(solution, "no two floats are closer than the enclosure: tol is below the spacing of floats")
-
-
-def _float_policy(model: TabularMDP) -> np.ndarray:
-    from mdpkit.solve.discounted import policy_iteration
-
-    try:
-        return policy_iteration(model, math.inf).policy.copy()
-    except NotCertified as e:
-        return e.solution.policy.copy()
 
 
 def _entries(model: TabularMDP, number: Any) -> tuple[list, list, Any, Any]:

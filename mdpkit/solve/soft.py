@@ -19,7 +19,7 @@ from mdpkit import validate
 from mdpkit.errors import MdpkitError
 from mdpkit.models.tabular import EpisodicMDP, TabularMDP
 from mdpkit.solve.rounding import U, backup_error, macqueen_porteus, outward
-from mdpkit.solve.soft_sweeps import soft_backward, soft_sweep
+from mdpkit.solve.soft_sweeps import policy_of, soft_backward, soft_sweep
 from mdpkit.solve.solution import Certificate, Solution, finish, tolerance
 
 RELATIVE_TOL = 1e-9      # default width, as a share of the largest value
@@ -69,13 +69,6 @@ def solve(model: TabularMDP | EpisodicMDP, tau: float, tol: float | None = None,
     if isinstance(model, EpisodicMDP):
         return _episodic(model, tau, log_mu, tol)
     return _discounted(model, tau, log_mu, tol)
-
-
-def policy_of(Q: np.ndarray, tau: float, log_mu: np.ndarray) -> np.ndarray:
-    """pi proportional to mu exp(Q / tau) along the last axis, rows summing to 1 up to rounding."""
-    x = Q / tau + log_mu
-    e = np.exp(x - x.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
 
 
 def _prior(prior: Any, shape: tuple[int, ...]) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 from mdpkit.errors import MdpkitError
 from mdpkit.models.tabular import EpisodicMDP, TabularMDP
 from mdpkit.solve.precise import FIRST_PRECISION, LARGEST, LAST_PRECISION, down, up
+from mdpkit.solve.soft_sweeps import policy_of
 from mdpkit.solve.solution import Certificate, Solution, finish
 
 NEWTON = 60      # soft policy iteration converges quadratically; sixty steps are never reached
@@ -123,8 +124,6 @@ def _episodic(model: EpisodicMDP, tau_: float, mu: np.ndarray, tol: float, preci
 
 def _solution(lo: np.ndarray, hi: np.ndarray, Q: np.ndarray, tau: float, mu: np.ndarray, steps: int,
               precision: int, tol: float, clock: float) -> Solution:
-    from mdpkit.solve.soft import policy_of
-
     certificate = Certificate("ball", f"soft policy iteration in {precision}-bit balls", tol,
                               time.perf_counter() - clock)
     policy, optimal = policy_of(Q, tau, np.log(mu)), np.ones(Q.shape, np.bool_)

@@ -10,6 +10,13 @@ from mdpkit.jit import kernel
 from mdpkit.solve.sweeps import row
 
 
+def policy_of(Q: np.ndarray, tau: float, log_mu: np.ndarray) -> np.ndarray:
+    """pi proportional to mu exp(Q / tau) along the last axis, rows summing to 1 up to rounding."""
+    x = Q / tau + log_mu
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
 def _soft_max(q, log_mu, tau):
     """tau log sum_a exp(q[a]/tau + log_mu[a])."""
     top = -np.inf
