@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -12,7 +11,7 @@ HEIGHT = 3.4
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#56B4E9")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "x")
-RC: Mapping[str, Any] = {
+RC: dict[Any, Any] = {
     "font.size": 9, "axes.labelsize": 9, "axes.titlesize": 9, "legend.fontsize": 8, "xtick.labelsize": 8,
     "ytick.labelsize": 8, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
     "grid.alpha": 0.25, "grid.linewidth": 0.5, "lines.linewidth": 1.4, "savefig.dpi": 200, "figure.dpi": 100,
@@ -24,7 +23,7 @@ def house() -> AbstractContextManager:
     """The style as a context: nothing global stays changed."""
     import matplotlib
 
-    return matplotlib.rc_context({**RC})  # type: ignore[arg-type]
+    return matplotlib.rc_context(dict(RC))
 
 
 def line(i: int) -> dict[str, Any]:
