@@ -14,6 +14,7 @@ import numpy as np
 from mdpkit import validate
 from mdpkit.errors import AccessDenied, MdpkitError
 from mdpkit.records import Trace
+from mdpkit.worlds.faults import broken
 
 CHUNK_BYTES = 2**22      # a crossing costs some 50 us: chunks of megabytes make it vanish, and still fit a cache
 CHUNK_ROWS = 2**14
@@ -45,7 +46,9 @@ def drive(access: Any, kernel: Callable, state: tuple, log: Any, n: int, rng: np
     Raises
     ------
     AccessDenied
-        The kernel uses a verb that this access does not grant, or breaks a rule of the world.
+        The kernel uses a verb that this access does not grant, or has broken a rule of the world. The latter comes to
+        light when the kernel returns: the chunk is dropped, ``watch`` does not see it. What the chunk played by the
+        rules is counted in ``samples``; verbs against a rule did nothing.
     """
     n = validate.count("n", n, 0)
     validate.generator("rng", rng)
@@ -69,7 +72,10 @@ def drive(access: Any, kernel: Callable, state: tuple, log: Any, n: int, rng: np
 
 
 def call(access: Any, kernel: Callable, *args: Any) -> Any:
-    """``kernel(world, *args)``: for algorithms of few dear steps. Returns what the kernel returns."""
+    """``kernel(world, *args)``: for algorithms of few dear steps. Returns what the kernel returns.
+
+    Raises AccessDenied as `drive` does; what a kernel that broke a rule returns is dropped.
+    """
     return _enter(access, kernel, args)
 
 
@@ -80,7 +86,7 @@ def _check_call(kernel: Any, state: Any, log: Any) -> None:
         raise MdpkitError("state", "a tuple", None, came=f"it is a {type(state).__name__}")
     fields = log if hasattr(log, "_fields") else (log,)
     for field in fields:
-        if not isinstance(field, np.ndarray) or field.dtype.kind not in "biuf":
+        if not isinstance(field, np.ndarray | np.generic) or field.dtype.kind not in "biuf":
             raise MdpkitError("log", "one row: an array of numbers, or a NamedTuple of such arrays", log)
 
 
@@ -90,17 +96,23 @@ def _like(log: Any, rows: tuple[np.ndarray, ...]) -> Any:
 
 def _enter(access: Any, kernel: Callable, args: tuple) -> Any:
     try:
-        return kernel(access._world, *args)
-    except ValueError as e:
-        if not str(e).startswith("world: "):
-            raise
-        raise AccessDenied(_name(kernel), "obedient to the rules of the world", None, came=str(e)[7:]) from None
+        answer = kernel(access._world, *args)
     except Exception as e:                       # numba's TypingError, or AttributeError when interpreted
         verb = _missing_verb(e)
-        if verb is None:
-            raise
-        raise AccessDenied(_name(kernel), f"content with what {type(access).__name__} access grants", None,
-                           came=f"it calls {verb}, which it does not") from None
+        if verb is not None:
+            broken(access._world.fault)
+            raise AccessDenied(_name(kernel), f"content with what {type(access).__name__} access grants", None,
+                               came=f"it calls {verb}, which it does not") from None
+        _obeyed(access, kernel, e)               # an error after a broken rule may well be its consequence
+        raise
+    _obeyed(access, kernel, None)
+    return answer
+
+
+def _obeyed(access: Any, kernel: Callable, cause: Exception | None) -> None:
+    came = broken(access._world.fault)
+    if came:
+        raise AccessDenied(_name(kernel), "obedient to the rules of the world", None, came=came) from cause
 
 
 def _missing_verb(e: Exception) -> str | None:

@@ -24,13 +24,13 @@ def _rollouts(world, weights, cum, s_out, a_out, r_out, next_out):
 def _tuples(law, cum, rng, s_out, a_out, r_out, next_out):
     """Independent (s, a) by cumulative ``cum`` (H, S*A), then one transition each."""
     n, H = s_out.shape
-    A = law.r.shape[2]
+    A = law.A
     for i in range(n):
         for h in range(H):
             k = draw(cum[h], 0, cum.shape[1], rng.random())
             s, a = k // A, k % A
             s_out[i, h], a_out[i, h] = s, a
-            r_out[i, h], next_out[i, h] = transition(law, h, s, a, rng)
+            r_out[i, h], next_out[i, h] = transition(law, h * law.stride + s, a, rng)
 
 
 rollouts = kernel(_rollouts)

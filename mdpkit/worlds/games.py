@@ -1,4 +1,7 @@
-"""Markov-game worlds: ``step`` takes one action a player and returns one reward a player and the next state."""
+"""Markov-game worlds: ``step`` takes one action a player and returns one reward a player and the next state.
+
+A verb used against a rule does nothing but leave a mark (`mdpkit.worlds.faults`).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from mdpkit.jit import kernel
 from mdpkit.kernels.draw import NOISE_CODE, cumulative, draw, draw_reward
 from mdpkit.models.games import MarkovGame
 from mdpkit.models.tabular import dense_rows
+from mdpkit.worlds.faults import ACTION, FINE, OUTSIDE, unbroken
 
 
 class GameWorld(NamedTuple):
@@ -22,6 +26,7 @@ class GameWorld(NamedTuple):
     begin: np.ndarray
     board: np.ndarray       # (2,) step, state
     counts: np.ndarray       # (2,) episodes, steps
+    fault: np.ndarray
     rng: np.random.Generator
 
 
@@ -29,7 +34,8 @@ def game(model: MarkovGame, rng: np.random.Generator) -> GameWorld:
     rows = dense_rows(model.P)
     r = model.r.reshape(model.n, model.H, model.S, -1)
     return GameWorld(rows.ptr, rows.col, cumulative(rows.ptr, rows.val), r, np.array(model.A), NOISE_CODE[model.noise],
-                     np.cumsum(model.rho), np.array([-1, 0]), np.zeros(2, np.int64), rng)
+                     np.cumsum(model.rho), np.array([-1, 0]), np.zeros(2, np.int64),
+                     unbroken(), rng)
 
 
 def _start(world):
@@ -43,15 +49,19 @@ def _start(world):
 def _step(world, actions):
     n, H, S, J = world.r.shape
     h = world.board[0]
-    if h < 0 or h >= H:
-        raise ValueError("world: step outside an episode; call start first")
-    j = 0
+    bad, j = FINE, 0
     for i in range(n):
         if actions[i] < 0 or actions[i] >= world.actions[i]:
-            raise ValueError("world: the action is out of range")
-        j = j * world.actions[i] + actions[i]
+            bad = ACTION
+        else:
+            j = j * world.actions[i] + actions[i]
+    if h < 0 or h >= H:
+        bad = OUTSIDE
+    world.fault[bad] = 1
+    reward = np.zeros(n)
+    if bad != FINE:
+        return reward, 0
     s = world.board[1]
-    reward = np.empty(n)
     for i in range(n):
         reward[i] = draw_reward(world.r[i, h, s, j], world.noise, world.rng)
     k = (h * S + s) * J + j

@@ -1,6 +1,7 @@
 """Worlds with a hidden part: latent contexts, and states seen through an emission law.
 
-``start`` and ``step`` return observations. ``reveal`` tells the context of a latent MDP, after its episode only.
+``start`` and ``step`` return observations. ``reveal`` tells the context of a latent MDP, after its episode only. A verb
+used against a rule does nothing but leave a mark (`mdpkit.worlds.faults`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from mdpkit.jit import kernel
 from mdpkit.kernels.draw import NOISE_CODE, cumulative, draw, draw_reward
 from mdpkit.models.latent import LatentMDP, RichMDP
 from mdpkit.models.tabular import dense_rows
+from mdpkit.worlds.faults import ACTION, EARLY, FINE, OUTSIDE, unbroken
 
 
 class HiddenWorld(NamedTuple):
@@ -30,6 +32,7 @@ class HiddenWorld(NamedTuple):
     emit_cum: np.ndarray
     place: np.ndarray       # (2,) step, hidden state
     counts: np.ndarray       # (2,) episodes, steps
+    fault: np.ndarray
     rng: np.random.Generator
 
 
@@ -48,6 +51,7 @@ class LatentWorld(NamedTuple):
     emit_cum: np.ndarray
     place: np.ndarray
     counts: np.ndarray
+    fault: np.ndarray
     rng: np.random.Generator
     context_size: int       # S: the context of hidden state z is z // S
 
@@ -73,7 +77,7 @@ def _hidden(P, r, H, rho, q, noise, rng) -> HiddenWorld:
     begin[np.flatnonzero(rho)[-1]:] = 1.0     # products w*nu may miss 1 by rounding
     return HiddenWorld(rows.ptr, rows.col, cumulative(rows.ptr, rows.val), np.ascontiguousarray(r), NOISE_CODE[noise],
                        H, begin, emit.ptr, emit.col, cumulative(emit.ptr, emit.val), np.array([-1, 0]),
-                       np.zeros(2, np.int64), rng)
+                       np.zeros(2, np.int64), unbroken(), rng)
 
 
 def _observe(world, z):
@@ -90,11 +94,15 @@ def _start(world):
 
 def _step(world, a):
     h = world.place[0]
-    if h < 0 or h >= world.horizon:
-        raise ValueError("world: step outside an episode; call start first")
     _, Z, A = world.r.shape
-    if a < 0 or a >= A:
-        raise ValueError("world: the action is out of range")
+    bad = FINE
+    if h < 0 or h >= world.horizon:
+        bad = OUTSIDE
+    elif a < 0 or a >= A:
+        bad = ACTION
+    world.fault[bad] = 1
+    if bad != FINE:
+        return 0.0, 0
     row = h % world.r.shape[0]               # a latent MDP repeats one kernel
     z = world.place[1]
     reward = draw_reward(world.r[row, z, a], world.noise, world.rng)
@@ -107,9 +115,13 @@ def _step(world, a):
 
 
 def _reveal(world):
+    told = world.place[1] // world.context_size
+    bad = FINE
     if world.place[0] != world.horizon:
-        raise ValueError("world: the context is told after an episode only")
-    return world.place[1] // world.context_size
+        bad = EARLY
+        told = 0
+    world.fault[bad] = 1
+    return told
 
 
 observe = kernel(_observe)

@@ -1,7 +1,8 @@
 """Markov worlds as kernels see them: a sampler, a position, counters; and the verbs that move it.
 
 A verb reads a field that only the access kinds granting it have, so that a kernel which asks for more than it was
-granted does not compile. The world keeps the position: nobody jumps. Rewards are drawn before successors.
+granted does not compile. The world keeps the position: nobody jumps. Rewards are drawn before successors. A verb used
+against a rule does nothing but leave a mark (`mdpkit.worlds.faults`).
 
 =========  =========================================  =======================================
 verb       grants                                     returns
@@ -22,122 +23,145 @@ import numpy as np
 from mdpkit.jit import kernel
 from mdpkit.kernels.draw import NOISE_CODE, cumulative, draw, draw_reward
 from mdpkit.models.tabular import EpisodicMDP, Rows, TabularMDP
+from mdpkit.worlds.faults import ACTION, FINE, OUTSIDE, PLACE, RESET, STARTED, unbroken
 
 
 class Law(NamedTuple):
-    """Cumulative rows (h*S + s)*A + a, mean rewards (H, S, A), noise code, and whether steps count up to H."""
+    """Places (h, s) are numbered h*S + s. Cumulative rows place*A + a, their mean rewards, noise code, sizes."""
 
     ptr: np.ndarray
     succ: np.ndarray
     cum: np.ndarray
     r: np.ndarray
     noise: int
-    tick: int
+    S: int
+    A: int
+    places: int             # H*S
+    stride: int             # from a step to the next: S, or 0 where the one step repeats
 
 
 class EpisodesWorld(NamedTuple):
     law: Law
     begin: np.ndarray       # (S,) cumulative initial law
-    lives: np.ndarray       # (1,) how often `start` may still be called
-    here: np.ndarray        # (2,) step, state; step = H or -1: between episodes
-    seen: np.ndarray        # (H, S) states visited at each step
+    lives: int              # how often `start` may be called
+    here: np.ndarray        # (2,) the place, and where the next step's places begin; place >= H*S: between episodes
+    seen: np.ndarray        # (H + 1, S) raveled: places that were left; the last row is between episodes
     counts: np.ndarray       # (2,) episodes, steps
+    fault: np.ndarray
     rng: np.random.Generator
 
 
 class ResetWorld(NamedTuple):
     law: Law
     begin: np.ndarray
-    lives: np.ndarray
+    lives: int
     here: np.ndarray
     seen: np.ndarray
-    allowed: np.ndarray     # (H, S) where `reset` may go; may be `seen` itself
+    allowed: np.ndarray     # (H*S,) or longer: where `reset` may go; may be `seen` itself
     counts: np.ndarray       # (3,) episodes, steps, resets
+    fault: np.ndarray
     rng: np.random.Generator
 
 
 class GenerativeWorld(NamedTuple):
     law: Law
     asks: np.ndarray        # (1,)
+    fault: np.ndarray
     rng: np.random.Generator
 
 
 def law_of(model: TabularMDP | EpisodicMDP) -> Law:
     """The sampler of a model; a discounted MDP is one step that repeats."""
     rows: Rows = model.rows
-    r = model.r if isinstance(model, EpisodicMDP) else model.r[None]
-    return Law(rows.ptr, rows.col, cumulative(rows.ptr, rows.val), r, NOISE_CODE[model.noise],
-               int(isinstance(model, EpisodicMDP)))
+    episodic = isinstance(model, EpisodicMDP)
+    return Law(rows.ptr, rows.col, cumulative(rows.ptr, rows.val), model.r.ravel(), NOISE_CODE[model.noise], model.S,
+               model.A, model.r.size // model.A, model.S if episodic else 0)
 
 
 def episodes(model: TabularMDP | EpisodicMDP, rng: np.random.Generator, lives: int = 2**62) -> EpisodesWorld:
     law = law_of(model)
-    H, S, _ = law.r.shape
-    return EpisodesWorld(law, np.cumsum(model.rho), np.array([lives]), np.array([-1, 0]), np.zeros((H, S), np.bool_),
-                         np.zeros(2, np.int64), rng)
+    return EpisodesWorld(law, np.cumsum(model.rho), lives, np.array([law.places, 0]),
+                         np.zeros(law.places + law.S, np.bool_), np.zeros(2, np.int64), unbroken(), rng)
 
 
 def resets(model: TabularMDP | EpisodicMDP, rng: np.random.Generator, allowed: np.ndarray | None) -> ResetWorld:
-    law, begin, lives, here, seen, _, rng = episodes(model, rng)
-    return ResetWorld(law, begin, lives, here, seen, seen if allowed is None else allowed, np.zeros(3, np.int64), rng)
+    law, begin, lives, here, seen, _, fault, rng = episodes(model, rng)
+    return ResetWorld(law, begin, lives, here, seen, seen if allowed is None else allowed.ravel(),
+                      np.zeros(3, np.int64), fault, rng)
 
 
 def generative(model: TabularMDP | EpisodicMDP, rng: np.random.Generator) -> GenerativeWorld:
-    return GenerativeWorld(law_of(model), np.zeros(1, np.int64), rng)
+    return GenerativeWorld(law_of(model), np.zeros(1, np.int64), unbroken(), rng)
 
 
 def _start(world):
-    if world.lives[0] <= 0:
-        raise ValueError("world: start may be called once only on a stream")
-    world.lives[0] -= 1
+    bad = FINE
+    if world.lives <= world.counts[0]:
+        bad = STARTED
+    world.fault[bad] = 1
+    if bad != FINE:
+        return 0
     s = draw(world.begin, 0, world.begin.shape[0], world.rng.random())
-    world.here[0] = 0
-    world.here[1] = s
-    world.seen[0, s] = True
+    world.seen[world.here[0]] = True
+    world.here[0] = s
+    world.here[1] = world.law.stride
     world.counts[0] += 1
     return s
 
 
-def _transition(law, h, s, a, rng):
-    _, S, A = law.r.shape
-    if a < 0 or a >= A:
-        raise ValueError("world: the action is out of range")
-    reward = draw_reward(law.r[h, s, a], law.noise, rng)
-    k = (h * S + s) * A + a
+def _transition(law, place, a, rng):
+    k = place * law.A + a
+    reward = draw_reward(law.r[k], law.noise, rng)
     return reward, law.succ[draw(law.cum, law.ptr[k], law.ptr[k + 1], rng.random())]
 
 
 def _step(world, a):
+    place = world.here[0]
     law = world.law
-    h = world.here[0]
-    if h < 0 or h >= law.r.shape[0]:
-        raise ValueError("world: step outside an episode; call start first")
-    reward, s = transition(law, h, world.here[1], a, world.rng)
+    bad = FINE
+    if place < 0 or place >= law.places:
+        bad = OUTSIDE
+    elif a < 0 or a >= law.A:
+        bad = ACTION
+    world.fault[bad] = 1
+    if bad != FINE:
+        return 0.0, 0
+    reward, s = transition(law, place, a, world.rng)
+    world.seen[place] = True                 # on leaving: the place is known to be in range
+    row = world.here[1]
+    world.here[0] = row + s
+    world.here[1] = row + law.stride
     world.counts[1] += 1
-    h += law.tick
-    world.here[0] = h
-    world.here[1] = s
-    if h < law.r.shape[0]:
-        world.seen[h, s] = True
     return reward, s
 
 
 def _reset(world, h, s):
-    H, S = world.allowed.shape
-    if h < 0 or h >= H or s < 0 or s >= S or not world.allowed[h, s]:
-        raise ValueError("world: reset to a step and state that are not allowed")
-    world.here[0] = h
-    world.here[1] = s
+    allowed = world.allowed
+    law = world.law
+    world.seen[world.here[0]] = True         # where it stands has been visited
+    bad = RESET
+    if 0 <= s < law.S and 0 <= h < law.places // law.S and allowed[h * law.S + s]:
+        bad = FINE
+    world.fault[bad] = 1
+    if bad != FINE:
+        return
+    world.here[0] = h * law.S + s
+    world.here[1] = (h + 1) * law.stride
     world.counts[2] += 1
 
 
 def _ask(world, h, s, a):
-    H, S, _ = world.law.r.shape
-    if h < 0 or h >= H or s < 0 or s >= S:
-        raise ValueError("world: ask at a step or state that does not exist")
-    answer = transition(world.law, h, s, a, world.rng)
+    law = world.law
+    bad = FINE
+    if h < 0 or h >= law.places // law.S or s < 0 or s >= law.S:
+        bad = PLACE
+    elif a < 0 or a >= law.A:
+        bad = ACTION
+    world.fault[bad] = 1
+    if bad != FINE:
+        return 0.0, 0
     world.asks[0] += 1
-    return answer
+    return transition(law, h * law.S + s, a, world.rng)
 
 
 transition = kernel(_transition)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from contract import laws
+from contract.laws_of_papers import FIGURES
 from hypothesis import strategies as st
 
 from mdpkit import papers
@@ -28,11 +28,11 @@ from theory_checks.engine.tasks import name_of, resolve
 TESTS = Path(__file__).resolve().parents[1]
 SLUGS = list(papers.find())
 STATUS = ("stated", "checked", "derived", "recalled")
-DEMOS = "import json; from contract import laws; print(json.dumps(laws.demos()))"
+DEMOS = "import json; from contract import running; print(json.dumps(running.demos()))"
 
 
 def played(**env: str) -> dict:
-    """`laws.demos` of a fresh interpreter in which warnings are errors; it must say nothing else."""
+    """`running.demos` of a fresh interpreter in which warnings are errors; it must say nothing else."""
     settings = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
     settings |= {"PYTHONPATH": str(TESTS), "PYTHONDONTWRITEBYTECODE": "1"} | env
     done = subprocess.run([sys.executable, "-W", "error", "-c", DEMOS], env=settings, cwd=TESTS, capture_output=True,
@@ -132,7 +132,7 @@ def test_a_faulty_check_is_found():
 def test_the_figure_computes_and_draws(slug):
     module = papers.get(slug).module("figures")
     assert list(inspect.signature(module.compute).parameters)[:1] == ["rows"]
-    assert list(inspect.signature(module.draw).parameters)[:2] in [["data", name] for name in laws.FIGURES]
+    assert list(inspect.signature(module.draw).parameters)[:2] in [["data", name] for name in FIGURES]
     inspect.signature(module.draw).bind({}, None, {})                    # as figures.engine.export calls it
 
 

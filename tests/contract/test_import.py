@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from contract import laws
+from contract.reading import modules
 
 from mdpkit.papers import PACKAGES
 
@@ -77,7 +77,7 @@ def test_its_names_load_on_first_use(tmp_path):
 
 def test_every_module_imports_silently(tmp_path):
     """One after the other; that none needs another to come first follows from the law against circles."""
-    names = [m.name for m in laws.modules(ROOT)]
+    names = [m.name for m in modules(ROOT)]
     assert len(names) > len(list((ROOT / "mdpkit").rglob("*.py"))) > 50
     assert json.loads(run(f"NAMES = {names}\n{ALL}", tmp_path)) == [{}, []]
 

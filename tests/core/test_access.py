@@ -357,6 +357,42 @@ def test_errors_of_a_learner_come_through():
         Episodes(EPISODIC, seeded(0)).drive(reads, (), np.zeros(1), 1, seeded(1))
 
 
+def _trips(world, wrong, log, first, rng):
+    for i in range(log.shape[0]):
+        markov.start(world)
+        for h in range(H):
+            markov.step(world, 9 if first + i == wrong[0] and h == 1 else 0)
+        log[i] = first + i
+    wrong[1] += 1
+
+
+trips = kernel(_trips)
+
+
+@pytest.mark.parametrize("learner", [trips, _trips], ids=["compiled", "interpreted"])
+def test_a_broken_rule_surfaces_after_its_chunk_and_watch_does_not_see_it(learner):
+    firsts, wrong = [], np.array([17, 0])
+    access = Episodes(EPISODIC, seeded(0), watch=lambda first, rows: firsts.append(first), chunk=7)
+    with pytest.raises(AccessDenied, match="trips must be obedient to the rules of the world; the action is out of"):
+        access.drive(learner, (wrong,), np.zeros(()), 50, seeded(1))
+    assert firsts == [0, 7] and wrong[1] == 3, "the third chunk was played to its end, and dropped"
+    assert access.samples == {"episodes": 21, "steps": 21 * H - 1}, "what was refused is not counted"
+    access.drive(learner, (np.array([-1, 0]),), np.zeros(()), 14, seeded(1))
+    assert firsts == [0, 7, 0, 7], "and forgiven"
+
+
+def test_a_broken_rule_explains_the_error_that_follows():
+    def stumbles(world):
+        markov.step(world, 0)
+        raise IndexError("mine")
+
+    access = Episodes(EPISODIC, seeded(0))
+    with pytest.raises(AccessDenied, match=r"stumbles must be obedient.*call start first") as caught:
+        access.call(stumbles)
+    assert isinstance(caught.value.__cause__, IndexError)
+    access.call(markov.start)
+
+
 def test_a_denial_names_the_kernel():
     def greedy(world, log, first, rng):
         markov.ask(world, 0, 0, 0)

@@ -234,7 +234,15 @@ def pick(p, rng):
 def pay(mean, noise, rng):
     if noise == "none":
         return mean
-    return float(rng.random() < mean) if noise == "bernoulli" else mean + rng.normal()
+    return float(rng.random() < mean) if noise == "bernoulli" else mean + polar(rng)
+
+
+def polar(rng):
+    """Marsaglia: a uniform point of the disc, its direction and its squared radius being independent."""
+    while True:
+        x, y = 2 * rng.random() - 1, 2 * rng.random() - 1
+        if 0 < x * x + y * y < 1:
+            return x * math.sqrt(-2 * math.log(x * x + y * y) / (x * x + y * y))
 
 
 def slow_markov(model, plan, rng):
@@ -551,6 +559,27 @@ def test_a_refused_action_draws_nothing():
     assert spared.call(markov.start) == plain.call(markov.start)
     broken(spared, markov.step, A, match=ACTION)
     assert spared.call(markov.step, 0) == plain.call(markov.step, 0)
+
+
+def _against_every_rule(world, out):
+    out[0], out[1] = markov.step(world, 0)                       # before the start
+    out[2] = markov.start(world)
+    out[3], out[4] = markov.step(world, -1)
+    markov.reset(world, 99, 0)
+    out[5], out[6] = markov.step(world, 1)
+
+
+against_every_rule = kernel(_against_every_rule)
+
+
+def test_what_is_against_the_rules_does_nothing_and_is_all_reported():
+    access, plain, out = Reset(EPISODIC, seeded(0)), Reset(EPISODIC, seeded(0)), np.full(7, 9.0)
+    with pytest.raises(AccessDenied, match=rf"against_every_rule must be obedient.*{OUTSIDE}, and {ACTION}, and reset"):
+        access.call(against_every_rule, out)
+    s = plain.call(markov.start)
+    assert out.tolist() == [0.0, 0.0, s, 0.0, 0.0, *plain.call(markov.step, 1)]
+    assert access.samples == plain.samples == {"episodes": 1, "steps": 1, "resets": 0}
+    assert access.call(markov.step, 0) == plain.call(markov.step, 0), "the marks are gone"
 
 
 def test_a_stream_starts_once():

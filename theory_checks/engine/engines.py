@@ -62,11 +62,14 @@ class Pool:
         under_way: dict[Future, int] = {}
         try:
             while todo or under_way:
-                while todo and len(under_way) < self.workers:
+                broken: list[int] = []
+                while todo and len(under_way) < self.workers and not broken:
                     i = todo.pop()
-                    under_way[self._start().submit(execute, asdict(tasks[i]))] = i
+                    try:
+                        under_way[self._start().submit(execute, asdict(tasks[i]))] = i
+                    except BrokenProcessPool:           # a worker died while nothing was under way on it
+                        broken.append(i)
                 finished, _ = wait(under_way, return_when=FIRST_COMPLETED)
-                broken = []
                 for future in finished:
                     i = under_way.pop(future)
                     try:

@@ -200,7 +200,8 @@ class LinearRate:
         margin = 0.5 * math.log(self.rival / self.rho)
         excess = per_run.mean(0) - math.log(self.rho) - margin
         error = per_run.std(0, ddof=1) / math.sqrt(n)
-        reach = float(t.ppf(1 - alpha / 2, n - 1)), float(t.ppf(1 - alpha_refute / 2, n - 1))
+        # all windows must support, but any may refute: only the level of refuting is divided among them
+        reach = float(t.ppf(1 - alpha / 2, n - 1)), float(t.ppf(1 - alpha_refute / 6, n - 1))
         upper, lower = (excess + reach[0] * error).max(), (excess - reach[1] * error).max()
         verdict = SUPPORTED if upper < 0 else REFUTED if lower > 0 else INCONCLUSIVE
         text = "slopes over all, second half, last quarter: " + ", ".join(
