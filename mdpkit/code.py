@@ -15,6 +15,7 @@ import sysconfig
 from pathlib import Path
 
 HOUSE = ("mdpkit", "algorithms", "theory_checks", "figures")
+UNSAID = ("ctx", "kind", "type_comment")     # follow from the rest of a tree, or mean nothing
 
 
 def code_key(module: str, salt: str = "", without: tuple[str, ...] = ()) -> str:
@@ -102,7 +103,16 @@ def _parse(source: str, name: str, is_package: bool) -> tuple[str, tuple[str, ..
             imports += _from(node, package)
         elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module | ast.AsyncFunctionDef):
             _drop_docstring(node)
-    return ast.dump(tree, annotate_fields=False), tuple(imports)
+    return _text(tree), tuple(imports)
+
+
+def _text(node: object) -> str:
+    """A tree as text that is the same for every Python: what a version adds is empty where it is not used."""
+    if isinstance(node, ast.AST):
+        fields = (f"{name}={_text(value)}" for name, value in ast.iter_fields(node)
+                  if value is not None and value != [] and name not in UNSAID)
+        return f"{type(node).__name__}({','.join(fields)})"
+    return f"[{','.join(map(_text, node))}]" if isinstance(node, list) else repr(node)
 
 
 def _from(node: ast.ImportFrom, package: str) -> list[str]:
