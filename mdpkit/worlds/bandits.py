@@ -16,6 +16,8 @@ from mdpkit.worlds.faults import ACTION, FINE, OUTSIDE, unbroken
 
 
 class BanditWorld(NamedTuple):
+    """Mean rewards (X, A) and the context that is shown."""
+
     mean: np.ndarray        # (X, A)
     noise: int
     begin: np.ndarray       # (X,) cumulative
@@ -27,6 +29,7 @@ class BanditWorld(NamedTuple):
 
 
 def bandit(model: Bandit | LinearBandit | ContextualBandit, rng: np.random.Generator) -> BanditWorld:
+    """The world of a finite, linear or contextual bandit."""
     contextual = isinstance(model, ContextualBandit)
     mean = model.r if isinstance(model, ContextualBandit) else np.ascontiguousarray(model.mu[None])
     begin = np.cumsum(model.rho) if isinstance(model, ContextualBandit) else np.ones(1)

@@ -23,6 +23,7 @@ SENTENCES = {
 
 
 def unbroken() -> np.ndarray:
+    """One mark for each kind of fault, none set."""
     return np.zeros(1 + len(SENTENCES), np.int64)
 
 

@@ -17,6 +17,8 @@ from mdpkit.worlds.faults import ACTION, FINE, OUTSIDE, unbroken
 
 
 class GameWorld(NamedTuple):
+    """A sampler over joint actions, and the board."""
+
     ptr: np.ndarray         # rows (h*S + s)*J + j of joint actions j, last player fastest
     succ: np.ndarray
     cum: np.ndarray
@@ -31,6 +33,7 @@ class GameWorld(NamedTuple):
 
 
 def game(model: MarkovGame, rng: np.random.Generator) -> GameWorld:
+    """The world of a Markov game."""
     rows = dense_rows(model.P)
     r = model.r.reshape(model.n, model.H, model.S, -1)
     return GameWorld(rows.ptr, rows.col, cumulative(rows.ptr, rows.val), r, np.array(model.A), NOISE_CODE[model.noise],

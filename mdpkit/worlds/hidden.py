@@ -57,10 +57,12 @@ class LatentWorld(NamedTuple):
 
 
 def rich(model: RichMDP, rng: np.random.Generator) -> HiddenWorld:
+    """The world of a rich-observation MDP."""
     return _hidden(model.P, model.r, model.H, model.rho, model.q, model.noise, rng)
 
 
 def latent(model: LatentMDP, rng: np.random.Generator, *, hindsight: bool) -> HiddenWorld | LatentWorld:
+    """The world of a latent MDP; with ``hindsight`` it tells its context after each episode."""
     M, S, A = model.r.shape
     P = np.zeros((1, M, S, A, M, S))
     for m in range(M):

@@ -41,6 +41,8 @@ class Law(NamedTuple):
 
 
 class EpisodesWorld(NamedTuple):
+    """What start and step move: Episodes, and a Stream with one life."""
+
     law: Law
     begin: np.ndarray       # (S,) cumulative initial law
     lives: int              # how often `start` may be called
@@ -52,6 +54,8 @@ class EpisodesWorld(NamedTuple):
 
 
 class ResetWorld(NamedTuple):
+    """An `EpisodesWorld` that can also be reset."""
+
     law: Law
     begin: np.ndarray
     lives: int
@@ -64,6 +68,8 @@ class ResetWorld(NamedTuple):
 
 
 class GenerativeWorld(NamedTuple):
+    """A sampler alone: it has no position."""
+
     law: Law
     asks: np.ndarray        # (1,)
     fault: np.ndarray
@@ -79,18 +85,21 @@ def law_of(model: TabularMDP | EpisodicMDP) -> Law:
 
 
 def episodes(model: TabularMDP | EpisodicMDP, rng: np.random.Generator, lives: int = 2**62) -> EpisodesWorld:
+    """The world of Episodes access, or of a Stream with ``lives=1``."""
     law = law_of(model)
     return EpisodesWorld(law, np.cumsum(model.rho), lives, np.array([law.places, 0]),
                          np.zeros(law.places + law.S, np.bool_), np.zeros(2, np.int64), unbroken(), rng)
 
 
 def resets(model: TabularMDP | EpisodicMDP, rng: np.random.Generator, allowed: np.ndarray | None) -> ResetWorld:
+    """The world of Reset access; ``allowed=None`` allows what was visited."""
     law, begin, lives, here, seen, _, fault, rng = episodes(model, rng)
     return ResetWorld(law, begin, lives, here, seen, seen if allowed is None else allowed.ravel(),
                       np.zeros(3, np.int64), fault, rng)
 
 
 def generative(model: TabularMDP | EpisodicMDP, rng: np.random.Generator) -> GenerativeWorld:
+    """The world of Generative access."""
     return GenerativeWorld(law_of(model), np.zeros(1, np.int64), unbroken(), rng)
 
 

@@ -16,6 +16,8 @@ from mdpkit.worlds.faults import FINE, QUESTION, unbroken
 
 
 class PreferenceWorld(NamedTuple):
+    """Preference probabilities and the law of the prompts."""
+
     p: np.ndarray           # (X, Y, Y)
     prompts: np.ndarray     # (X,) cumulative
     counts: np.ndarray       # (1,) prompts
@@ -25,6 +27,7 @@ class PreferenceWorld(NamedTuple):
 
 
 def comparisons(model: PreferenceModel, rng: np.random.Generator) -> PreferenceWorld:
+    """The world of Comparisons access."""
     return PreferenceWorld(model.p, np.cumsum(model.rho), np.zeros(1, np.int64), np.zeros(1, np.int64),
                            unbroken(), rng)
 
