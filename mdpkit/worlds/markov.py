@@ -47,7 +47,7 @@ class EpisodesWorld(NamedTuple):
     begin: np.ndarray       # (S,) cumulative initial law
     lives: int              # how often `start` may be called
     here: np.ndarray        # (2,) the place, and where the next step's places begin; place >= H*S: between episodes
-    seen: np.ndarray        # (H + 1, S) raveled: places that were left; the last row is between episodes
+    seen: None              # nobody asks
     counts: np.ndarray       # (2,) episodes, steps
     fault: np.ndarray
     rng: np.random.Generator
@@ -60,7 +60,7 @@ class ResetWorld(NamedTuple):
     begin: np.ndarray
     lives: int
     here: np.ndarray
-    seen: np.ndarray
+    seen: np.ndarray        # (H + 1, S) raveled: places that were left; the last row is between episodes
     allowed: np.ndarray     # (H*S,) or longer: where `reset` may go; may be `seen` itself
     counts: np.ndarray       # (3,) episodes, steps, resets
     fault: np.ndarray
@@ -87,13 +87,14 @@ def law_of(model: TabularMDP | EpisodicMDP) -> Law:
 def episodes(model: TabularMDP | EpisodicMDP, rng: np.random.Generator, lives: int = 2**62) -> EpisodesWorld:
     """The world of Episodes access, or of a Stream with ``lives=1``."""
     law = law_of(model)
-    return EpisodesWorld(law, np.cumsum(model.rho), lives, np.array([law.places, 0]),
-                         np.zeros(law.places + law.S, np.bool_), np.zeros(2, np.int64), unbroken(), rng)
+    return EpisodesWorld(law, np.cumsum(model.rho), lives, np.array([law.places, 0]), None, np.zeros(2, np.int64),
+                         unbroken(), rng)
 
 
 def resets(model: TabularMDP | EpisodicMDP, rng: np.random.Generator, allowed: np.ndarray | None) -> ResetWorld:
     """The world of Reset access; ``allowed=None`` allows what was visited."""
-    law, begin, lives, here, seen, _, fault, rng = episodes(model, rng)
+    law, begin, lives, here, _, _, fault, rng = episodes(model, rng)
+    seen = np.zeros(law.places + law.S, np.bool_)
     return ResetWorld(law, begin, lives, here, seen, seen if allowed is None else allowed.ravel(),
                       np.zeros(3, np.int64), fault, rng)
 
@@ -101,6 +102,12 @@ def resets(model: TabularMDP | EpisodicMDP, rng: np.random.Generator, allowed: n
 def generative(model: TabularMDP | EpisodicMDP, rng: np.random.Generator) -> GenerativeWorld:
     """The world of Generative access."""
     return GenerativeWorld(law_of(model), np.zeros(1, np.int64), unbroken(), rng)
+
+
+def _mark(seen, place):
+    """Where nobody asks what was seen, ``seen`` is None and this compiles to nothing."""
+    if seen is not None:
+        seen[place] = True
 
 
 def _start(world):
@@ -111,7 +118,7 @@ def _start(world):
     if bad != FINE:
         return 0
     s = draw(world.begin, 0, world.begin.shape[0], world.rng.random())
-    world.seen[world.here[0]] = True
+    mark(world.seen, world.here[0])
     world.here[0] = s
     world.here[1] = world.law.stride
     world.counts[0] += 1
@@ -136,7 +143,7 @@ def _step(world, a):
     if bad != FINE:
         return 0.0, 0
     reward, s = transition(law, place, a, world.rng)
-    world.seen[place] = True                 # on leaving: the place is known to be in range
+    mark(world.seen, place)                  # on leaving: the place is known to be in range
     row = world.here[1]
     world.here[0] = row + s
     world.here[1] = row + law.stride
@@ -173,6 +180,7 @@ def _ask(world, h, s, a):
     return transition(law, h * law.S + s, a, world.rng)
 
 
+mark = kernel(_mark)
 transition = kernel(_transition)
 start = kernel(_start)
 step = kernel(_step)
