@@ -160,9 +160,12 @@ class Rate:
                 slope(steps, T[1:], np.diff(claimed), np.diff(rival)))
 
     def decide(self, rows: list[dict], alpha: float, alpha_refute: float) -> Decision:
+        if not all(np.isfinite(np.asarray(r["measured"], float)).all() for r in rows):
+            return Decision(REFUTED, len(rows), "some run's regret is not finite", math.inf, 0.0)
         level, step = self.slopes(rows)
         upper = max(s.limits(alpha / 2)[1] - s.margin for s in (level, step))
-        lower = max(s.limits(alpha_refute / 2)[0] - s.margin for s in (level, step))
+        # both must support, but either may refute: the level of refuting is divided
+        lower = max(s.limits(alpha_refute / 4)[0] - s.margin for s in (level, step))
         verdict = SUPPORTED if upper < 0 else REFUTED if lower > 0 else INCONCLUSIVE
         text = "; ".join(f"{name}: log-slope over the claimed {s.estimate:+.3f} +- {s.error:.3f}, margin "
                          f"{s.margin:.3f}" for name, s in (("levels", level), ("increments", step)))
@@ -232,10 +235,13 @@ class Separation:
 
     def decide(self, rows: list[dict], alpha: float, alpha_refute: float) -> Decision:
         share = alpha_refute / len(self.parts)       # any part may refute, so the level of refuting is divided
-        said = [(key, judge.decide([r[key] for r in rows], alpha, share)) for key, judge in self.parts]
-        # a part whose number of runs is registered waits for them
-        said = [(key, replace(d, verdict=INCONCLUSIVE) if len(rows) < getattr(judge, "n", 0) else d)
-                for (key, d), (_, judge) in zip(said, self.parts)]
+        said = []
+        for key, judge in self.parts:
+            mine = [r[key] for r in rows]
+            wanted = getattr(judge, "n", None)       # a test at a registered number of runs is read there, and once
+            mine = mine[:wanted]
+            d = judge.decide(mine, alpha, share)
+            said.append((key, replace(d, verdict=INCONCLUSIVE) if wanted and len(mine) < wanted else d))
         verdicts = {d.verdict for _, d in said}
         verdict = REFUTED if REFUTED in verdicts else SUPPORTED if verdicts == {SUPPORTED} else INCONCLUSIVE
         text = "; ".join(f"{key}: {d.verdict.lower()}, {d.statistic}" for key, d in said)

@@ -9,15 +9,14 @@ from typing import Any
 
 def excess(row: dict) -> Any:
     """measured - bound - slack; positive for a violation, inf where a number is missing. Rationals stay exact."""
-    measured, bound, slack = row["measured"], row["bound"], row.get("slack", 0)
-    if isinstance(measured, Fraction) or isinstance(bound, Fraction):
-        return measured - bound - slack
-    measured, bound = float(measured), float(bound)
-    if math.isnan(measured) or math.isnan(bound):
+    parts = [row["measured"], row["bound"], row.get("slack", 0)]
+    if any(math.isnan(p) for p in parts) or math.isinf(parts[2]):
         return math.inf
-    if math.isinf(measured) and math.isinf(bound):
-        return 0.0 if measured <= bound else math.inf
-    return measured - bound - float(slack)
+    if any(math.isinf(p) for p in parts):
+        return 0.0 if parts[0] <= parts[1] else math.inf
+    number: Any = Fraction if any(isinstance(p, Fraction) for p in parts) else float    # a float is a rational
+    measured, bound, slack = (number(p) for p in parts)
+    return measured - bound - slack
 
 
 def tightness(row: dict) -> float:

@@ -6,13 +6,12 @@ that fail their checksum move to the table ``quarantine`` and are computed again
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import platform
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from mdpkit.errors import MdpkitError
 from theory_checks.engine.codec import canonical, digest
+from theory_checks.engine.salvage import rescue
 from theory_checks.engine.tasks import Task
 
 VERSION = 1
@@ -59,11 +59,8 @@ class Store:
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The row of a key, or None where it is missing or was damaged."""
-        try:
-            found = self._db.execute(f"select {', '.join(COLUMNS)} from rows where key = ?", (key,)).fetchone()
-        except sqlite3.DatabaseError as e:
-            self._salvage(e)
-            return self.get(key)
+        query = f"select {', '.join(COLUMNS)} from rows where key = ?"
+        found = self._do(lambda db: db.execute(query, (key,)).fetchone())
         if found is None:
             return None
         record = dict(zip(COLUMNS, found))
@@ -86,18 +83,13 @@ class Store:
                   "written": time.time()}
         record["sha256"] = _checksum(record)
         marks = ", ".join("?" * len(COLUMNS))
-        try:
-            with self._db:
-                self._db.execute(f"insert or replace into rows ({', '.join(COLUMNS)}) values ({marks})",
-                                 tuple(record[c] for c in COLUMNS))
-        except sqlite3.OperationalError as e:
-            raise StoreFull("store", "on a disk with room", str(self.path),
-                            "every row that was written is kept; make room and run again",
-                            came=f"sqlite says: {e}") from e
+        statement = f"insert or replace into rows ({', '.join(COLUMNS)}) values ({marks})"
+        self._write(statement, [tuple(record[c] for c in COLUMNS)])
 
     def records(self) -> Iterator[dict[str, Any]]:
         """All intact rows with their columns, by key; damaged ones are put into quarantine."""
-        for found in self._db.execute(f"select {', '.join(COLUMNS)} from rows order by key").fetchall():
+        query = f"select {', '.join(COLUMNS)} from rows order by key"
+        for found in self._do(lambda db: db.execute(query).fetchall()):
             record = dict(zip(COLUMNS, found))
             if record["sha256"] == _checksum(record):
                 yield record
@@ -112,7 +104,7 @@ class Store:
     def status(self) -> dict[str, Any]:
         """Counts, digest, damage and times."""
         records = list(self.records())
-        quarantined = self._db.execute("select count(*) from quarantine").fetchone()[0]
+        quarantined = self._do(lambda db: db.execute("select count(*) from quarantine").fetchone()[0])
         return {"path": str(self.path), "rows": len(records), "failed": sum(r["status"] != "done" for r in records),
                 "marked": sum(bool(json.loads(r["row"]).get("marked")) for r in records),
                 "seconds": sum(r["seconds"] for r in records), "quarantined": quarantined, "damage": self.damage,
@@ -121,12 +113,11 @@ class Store:
     def typical_seconds(self, slug: str, claim: str) -> float | None:
         """Mean time of a row of this claim, for the ETA."""
         query = "select avg(seconds) from rows where slug = ? and claim = ?"
-        return self._db.execute(query, (slug, claim)).fetchone()[0]
+        return self._do(lambda db: db.execute(query, (slug, claim)).fetchone()[0])
 
     def drop(self, keys: list[str]) -> None:
         """Forget rows, as `gc` does with those of older code."""
-        with self._db:
-            self._db.executemany("delete from rows where key = ?", [(k,) for k in keys])
+        self._write("delete from rows where key = ?", [(k,) for k in keys])
 
     def close(self) -> None:
         self._db.close()
@@ -141,14 +132,42 @@ class Store:
         try:
             return self._connect()
         except sqlite3.DatabaseError as e:
-            if "locked" in str(e) or "readonly" in str(e) or "unable to open" in str(e):
-                raise MdpkitError("store", "free and writable", str(self.path), "does another run hold it?",
-                                  came=f"sqlite says: {e}") from e
-            self._set_aside(e)
-            return self._connect()
+            if _busy(e):
+                raise self._held(e) from e
+            self._db = self._connect_anew(e)
+            return self._db
+
+    def _do(self, action: Callable[[sqlite3.Connection], Any]) -> Any:
+        """``action`` on the connection; a torn file is salvaged first and the action tried again."""
+        try:
+            return action(self._db)
+        except sqlite3.DatabaseError as e:
+            if _busy(e):
+                raise self._held(e) from e
+            if _full(e):
+                raise StoreFull("store", "on a disk with room", str(self.path),
+                                "every row that was written is kept; make room and run again",
+                                came=f"sqlite says: {e}") from e
+            self._db.close()
+            if self.path is None:
+                raise
+            self._db = self._connect_anew(e)
+            return action(self._db)
+
+    def _write(self, statement: str, rows: list[tuple]) -> None:
+        def act(db: sqlite3.Connection) -> None:
+            with db:
+                db.executemany(statement, rows)
+
+        self._do(act)
+
+    def _held(self, why: Exception) -> MdpkitError:
+        return MdpkitError("store", "free and writable", str(self.path), "does another run hold it?",
+                           came=f"sqlite says: {why}")
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(":memory:" if self.path is None else self.path, timeout=20)
+        db.text_factory = lambda b: b.decode("utf-8", "replace")     # the checksum tells what that changed
         try:
             db.execute("pragma journal_mode = wal")
             db.execute("pragma synchronous = normal")
@@ -176,28 +195,30 @@ class Store:
         self.damage.append(f"{self.path} is damaged ({why}); it was set aside as {aside.name}")
         return aside
 
-    def _salvage(self, why: Exception) -> None:
-        """Copy every readable row of a torn file into a new one."""
-        good: list[tuple] = []
-        with contextlib.suppress(sqlite3.DatabaseError):
-            for found in self._db.execute(f"select {', '.join(COLUMNS)} from rows"):
-                good.append(found)
-        self._db.close()
-        if self.path is None:
-            raise MdpkitError("store", "readable", str(why)) from why
-        self._set_aside(why)
-        self._db = self._connect()
-        intact = [f for f in good if dict(zip(COLUMNS, f))["sha256"] == _checksum(dict(zip(COLUMNS, f)))]
-        with self._db:
-            self._db.executemany(f"insert or ignore into rows values ({', '.join('?' * len(COLUMNS))})", intact)
+    def _connect_anew(self, why: Exception) -> sqlite3.Connection:
+        """Set a torn file aside and copy every intact row of it into a new one."""
+        aside = self._set_aside(why)
+        found = rescue(aside, COLUMNS)
+        intact = [f for f in found if dict(zip(COLUMNS, f))["sha256"] == _checksum(dict(zip(COLUMNS, f)))]
+        db = self._connect()
+        with db:
+            db.executemany(f"insert or ignore into rows values ({', '.join('?' * len(COLUMNS))})", intact)
         self.damage[-1] += f"; {len(intact)} rows were salvaged"
+        return db
 
     def _quarantine(self, record: dict[str, Any], reason: str) -> None:
         self.damage.append(f"row {record['key'][:12]} of {record['slug']}/{record['claim']}: wrong {reason}")
-        with self._db:
-            self._db.execute(f"insert into quarantine values ({', '.join('?' * (len(COLUMNS) + 1))})",
-                             (*(record[c] for c in COLUMNS), reason))
-            self._db.execute("delete from rows where key = ?", (record["key"],))
+        self._write(f"insert into quarantine values ({', '.join('?' * (len(COLUMNS) + 1))})",
+                    [(*(record[c] for c in COLUMNS), reason)])
+        self.drop([record["key"]])
+
+
+def _busy(e: Exception) -> bool:
+    return any(word in str(e) for word in ("locked", "readonly", "unable to open"))
+
+
+def _full(e: Exception) -> bool:
+    return any(word in str(e) for word in ("full", "disk I/O"))
 
 
 def _checksum(record: dict[str, Any]) -> str:
