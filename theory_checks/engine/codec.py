@@ -24,7 +24,7 @@ def encode(value: Any) -> Any:
         return value.item()
     if isinstance(value, Fraction):
         return {"__fraction__": f"{value.numerator}/{value.denominator}"}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
         return {"__array__": data, "dtype": str(value.dtype), "shape": list(value.shape)}
     if isinstance(value, Mapping):

@@ -120,7 +120,7 @@ class Dask:
         if address == "local":
             with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
                 self._cluster = LocalCluster(n_workers=workers, threads_per_worker=1, processes=True,
-                                             dashboard_address=None)
+                                             dashboard_address=":0")
             self._client = Client(self._cluster)
         else:
             self._client = Client(address)

@@ -23,7 +23,7 @@ from theory_checks.engine.claims import (
 )
 from theory_checks.engine.engines import Engine, Serial
 from theory_checks.engine.store import Store
-from theory_checks.engine.tasks import Task, name_of, run
+from theory_checks.engine.tasks import Task, is_registered, name_of, run
 
 QUICK_ALPHA = 0.05
 FAMILY_ALPHA = 0.05
@@ -182,8 +182,8 @@ def _rows(batch: list[tuple[_Case, Task]], store: Store, engine: Engine, before:
     keys: dict[int, str] = {}
     missing: list[int] = []
     for i, (case, task) in enumerate(batch):
-        if callable(case.subject):
-            found[i] = run(task, case.subject, case.check)
+        if callable(case.subject) or not is_registered(case.check):
+            found[i] = run(task, case.subject if callable(case.subject) else None, case.check)
             continue
         keys[i] = task.key
         row = store.get(keys[i])

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mdpkit import papers
-from mdpkit.code import code_key
+from mdpkit.code import code_key, sources
 from mdpkit.errors import MdpkitError
 from theory_checks.engine import codec
 from theory_checks.engine.claims import Check
@@ -84,8 +84,8 @@ def resolve(name: str) -> Callable:
 def name_of(function: Callable) -> str | None:
     """``pkg.mod:function`` if that name leads back to the function; None for closures and notebook functions."""
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
-    if module in (None, "__main__") or "." in name:
-        return None
+    if module in (None, "__main__") or "." in name or module not in sources(str(module)):
+        return None             # code that cannot be read has no key that would change with it
     try:
         return f"{module}:{name}" if getattr(importlib.import_module(module), name, None) is function else None
     except ImportError:
@@ -98,6 +98,14 @@ def find_check(slug: str, claim: str) -> Check:
     if claim not in checks:
         raise MdpkitError("claim", f"one of {', '.join(checks)} of {slug}", claim)
     return checks[claim]
+
+
+def is_registered(check: Check) -> bool:
+    """Whether a worker that knows only names would run this check's measure in this check's worlds."""
+    entry = papers.find().get(check.claim.slug)
+    twin = next((c for c in entry.checks if c.claim.id == check.claim.id), None) if entry else None
+    return twin is not None and twin.measure is check.measure and (
+        not callable(check.worlds) or twin.worlds is check.worlds)
 
 
 def run(task: Task, subject: Callable | None = None, check: Check | None = None) -> dict[str, Any]:
@@ -115,11 +123,11 @@ def run(task: Task, subject: Callable | None = None, check: Check | None = None)
             row = _search(check, setting, subject, task, rng)
         else:
             row = dict(check.measure(setting, subject, rng))
-    except (MemoryError, KeyboardInterrupt):
+        return codec.encode(row)
+    except MemoryError:
         raise
-    except Exception as e:
-        row = {"error": f"{type(e).__name__}: {e}"[:500]}
-    return codec.encode(row)
+    except (Exception, SystemExit) as e:
+        return {"error": f"{type(e).__name__}: {e}"[:500]}
 
 
 def _search(check: Check, setting: Mapping[str, Any], subject: Callable, task: Task,
