@@ -11,7 +11,7 @@ reproduce: $(READY)           ## every claim checked at rigor quick, every figur
 	$(BIN)/mdpkit figure --store $(OUT)/rows.sqlite --out $(OUT)/figures
 
 test: $(READY) lint           ## the whole suite
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadgroup --max-worker-restart 0 --timeout 300
 
 lint: $(READY)
 	$(BIN)/ruff check .

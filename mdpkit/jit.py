@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import shutil
 import tempfile
 import time
@@ -133,18 +134,38 @@ class _Impl(CompileResultCacheImpl):
 
 
 class _Files(IndexDataCacheFile):
-    """Index and data files; a data file ends in the sha256 of what comes before."""
+    """One file a signature, which holds its key and ends in the sha256 of what comes before.
 
-    def _save_data(self, name: str, data: Any) -> None:
-        blob = self._dump(data)
-        with self._open_for_write(self._data_path(name)) as f:
+    numba's own numbered files, with an index beside them, let two processes that compile at once give one number to
+    two signatures: later ones then run machine code made for other types. Here the name comes from the key.
+    """
+
+    def flush(self) -> None:
+        for part in Path(self._cache_path).glob(f"{self._stem}.*"):
+            part.unlink(missing_ok=True)
+
+    def save(self, key: Any, data: Any) -> None:
+        blob = self._dump((key, data))
+        with self._open_for_write(self._path(key)) as f:
             f.write(blob + hashlib.sha256(blob).digest())
 
-    def _load_data(self, name: str) -> Any:
-        blob = Path(self._data_path(name)).read_bytes()
+    def load(self, key: Any) -> Any:
+        try:
+            blob = Path(self._path(key)).read_bytes()
+        except FileNotFoundError:
+            return None
         if hashlib.sha256(blob[:-_DIGEST]).digest() != blob[-_DIGEST:]:
             raise ValueError("damaged")
-        return super()._load_data(name)      # pickle stops at its own end: the digest behind it is not read
+        kept, data = pickle.loads(blob)      # stops at its own end: the digest behind it is not read
+        return data if kept == key else None
+
+    def _path(self, key: Any) -> str:
+        name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+        return self._data_path(f"{self._stem}.{name}.nbc")
+
+    @property
+    def _stem(self) -> str:
+        return self._index_name.removesuffix(".nbi")
 
 
 class _HouseCache(FunctionCache):
@@ -160,8 +181,7 @@ class _HouseCache(FunctionCache):
         try:
             return super().load_overload(sig, target_context)
         except Exception:        # whatever a damaged file makes pickle raise: forget it and compile again
-            for part in Path(self._cache_path).glob(self._impl.filename_base + ".*"):
-                part.unlink(missing_ok=True)
+            self.flush()
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:

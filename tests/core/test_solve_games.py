@@ -129,6 +129,7 @@ def test_against_nashpy(seed):
     np.testing.assert_allclose(s.y, y, atol=SOLVER)
 
 
+@pytest.mark.xdist_group("quantecon")      # it compiles at import, and its cache mixes what two processes compile
 def test_against_quantecon():
     from quantecon.optimize import minmax
 

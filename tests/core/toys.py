@@ -49,12 +49,18 @@ def toy(root: Path) -> Path:
     return root
 
 
-def run(root: Path, script: str, **env: str) -> str:
-    """What a fresh interpreter prints. It must succeed and say nothing on stderr, warnings included."""
+def start(root: Path, script: str, **env: str) -> subprocess.Popen:
+    """A fresh interpreter that runs ``script``, warnings being errors."""
     settings = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
     settings |= {"PYTHONPATH": str(root), "MDPKIT_CACHE_DIR": str(root / "cache"), "PYTHONDONTWRITEBYTECODE": "1"} | env
-    done = subprocess.run([sys.executable, "-W", "error", "-c", textwrap.dedent(script)], env=settings, cwd=root,
-                          capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return done.stdout.strip()
+    return subprocess.Popen([sys.executable, "-W", "error", "-c", textwrap.dedent(script)], env=settings, cwd=root,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run(root: Path, script: str, **env: str) -> str:
+    """What a fresh interpreter prints. It must succeed and say nothing on stderr."""
+    running = start(root, script, **env)
+    out, err = running.communicate()
+    assert running.returncode == 0, err
+    assert err == ""
+    return out.strip()
