@@ -6,9 +6,8 @@ READY := .venv/.ready
 
 .PHONY: reproduce test lint bench clean
 
-reproduce: $(READY)           ## every claim checked at rigor quick, every figure drawn
-	$(BIN)/mdpkit check --store $(OUT)/rows.sqlite
-	$(BIN)/mdpkit figure --store $(OUT)/rows.sqlite --out $(OUT)/figures
+reproduce: $(READY)           ## every claim judged at rigor quick, every figure drawn, a report of both
+	$(BIN)/mdpkit report --store $(OUT)/rows.sqlite --out $(OUT)/report
 
 test: $(READY) lint           ## the whole suite
 	$(BIN)/pytest -n 2 --dist loadgroup --max-worker-restart 0 --timeout 300

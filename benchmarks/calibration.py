@@ -1,11 +1,12 @@
 """How often each judge errs where the truth lies exactly at the boundary, and how often it sees a claim that holds.
 
-`main` writes docs/calibration.md. Beside each judge stand the rules of thumb that it replaces. Every number follows
-from the seeds below.
+`main` writes docs/calibration.md and .json. Beside each judge stand the rules of thumb that it replaces. Every number
+follows from the seeds below.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Callable
@@ -286,16 +287,32 @@ def table() -> tuple[str, list[str], list[list[str]]]:
     return SECTIONS[0][0], *failures_table(500)
 
 
-def main(path: str | Path = Path(__file__).parents[1] / "docs" / "calibration.md") -> None:
-    """Write the tables as Markdown."""
-    text = ["# How often the judges err", "",
-            f"{REPETITIONS} repetitions a cell; quick level {QUICK:g}, full level {FULL:.3g} (a paper with two "
-            "statistical claims). Written by `python -m benchmarks.calibration`; the seeds are fixed.", ""]
+def content() -> dict[str, Any]:
+    """All tables."""
+    tables = []
     for title, make, note in SECTIONS:
         header, rows = make()
-        text += [f"## {title}", "", note, "", "| " + " | ".join(header) + " |",
-                 "|" + " --- |" * len(header), *("| " + " | ".join(row) + " |" for row in rows), ""]
-    Path(path).write_text("\n".join(text), encoding="utf-8")
+        tables.append({"title": title, "note": note, "header": header, "rows": rows})
+    return {"title": "How often the judges err",
+            "note": f"{REPETITIONS} repetitions a cell; quick level {QUICK:g}, full level {FULL:.3g} (a paper with two "
+                    "statistical claims). Written by `python -m benchmarks.calibration`; the seeds are fixed.",
+            "tables": tables}
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """The same as a page of the documentation."""
+    text = [f"# {found['title']}", "", found["note"], ""]
+    for part in found["tables"]:
+        text += [f"## {part['title']}", "", part["note"], "", "| " + " | ".join(part["header"]) + " |",
+                 "|" + " --- |" * len(part["header"]), *("| " + " | ".join(row) + " |" for row in part["rows"]), ""]
+    return "\n".join(text)
+
+
+def main(folder: str | Path = Path(__file__).parents[1] / "docs") -> None:
+    """Write calibration.json, which the report shows, and calibration.md."""
+    found = content()
+    (Path(folder) / "calibration.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (Path(folder) / "calibration.md").write_text(markdown(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

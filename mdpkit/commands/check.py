@@ -10,10 +10,10 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
+from mdpkit.commands.progress import bar
 from mdpkit.errors import MdpkitError
 
 COLOURS = {"SUPPORTED": "green", "REFUTED": "red", "UNPROVEN CHECK": "red", "INCONCLUSIVE": "yellow"}
@@ -49,17 +49,15 @@ def command(names: tuple[str, ...], rigor: str, subjects: tuple[str, ...], worke
     given = dict(_subject(s) for s in subjects)
     checks = checks_of(names)
     store, engine = Store(store_path), make(workers, dask)
-    bar = _bar() if not as_json and sys.stderr.isatty() else None
     try:
-        verdicts = verify_all(checks, given, rigor, store=store, engine=engine, progress=bar)
+        with bar(wanted=not as_json) as progress:
+            verdicts = verify_all(checks, given, rigor, store=store, engine=engine, progress=progress)
     except KeyboardInterrupt:
         again = f"; run the same command again with --store {store_path} to go on" if store_path else ""
         click.echo(f"\nstopped; every finished row is kept{again}" if store_path else "\nstopped", err=True)
         sys.exit(130)
     finally:
         engine.close()
-        if bar:
-            bar.close()
         damage = list(store.damage)
         store.close()
     if as_json:
@@ -82,19 +80,6 @@ def _subject(text: str) -> tuple[str, str]:
     if "" not in sys.path:
         sys.path.insert(0, "")          # a module in the current directory, as python -m would find it
     return entry, name
-
-
-def _bar() -> Any:
-    from tqdm import tqdm
-
-    inner = tqdm(total=0, unit="row", dynamic_ncols=True, leave=False)
-
-    def update(done: int, total: int, eta: float) -> None:
-        inner.total, inner.n = total, done
-        inner.set_postfix_str(f"about {eta:.0f} s of this batch left")
-
-    update.close = inner.close  # type: ignore[attr-defined]
-    return update
 
 
 def _print(verdicts: list, left_out: list, damage: list[str]) -> None:
