@@ -11,7 +11,7 @@ from mdpkit.errors import MdpkitError
 
 COMMANDS = {"papers": "the index of papers, or one of them", "check": "judge claims",
             "figure": "draw figures with their data", "report": "a site of verdicts and figures", "solve": "certified values of a world",
-            "new": "the four files of a new paper", "store": "look after stored rows",
+            "new": "the four files of a new paper", "store": "look after stored rows", "completion": "a script for bash, zsh or fish that completes slugs",
             "tighten": "search the world on which a bound is tightest"}
 
 

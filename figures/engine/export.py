@@ -38,7 +38,7 @@ class Rows:
 
 
 def render(slug: str, folder: Path, store: Store, engine: Engine, verdicts: Mapping[str, str] | None = None,
-           ) -> list[Path]:
+           venue: str | None = None) -> list[Path]:
     """Compute and draw the figure of a paper; returns the files written.
 
     Parameters
@@ -47,6 +47,8 @@ def render(slug: str, folder: Path, store: Store, engine: Engine, verdicts: Mapp
         Gets ``<slug>.npz``, ``.csv``, ``.pdf``, ``.png`` and ``.svg``.
     verdicts : mapping of claim id to badge, optional
         Printed beside the curves.
+    venue : str, optional
+        One of `style.venues`.
     """
     module = papers.get(slug).module("figures")
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,13 +57,15 @@ def render(slug: str, folder: Path, store: Store, engine: Engine, verdicts: Mapp
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with style.house():
-        figure = Figure(figsize=(style.WIDTH, style.HEIGHT), layout="constrained")
+    with style.house(venue):
+        figure = Figure(layout="constrained")
         FigureCanvasAgg(figure)
         module.draw(data, figure, verdicts)
+        for ax in figure.axes:
+            ax.title.set_wrap(True)
         for kind in FORMATS:
             path = folder / f"{slug}.{kind}"
-            figure.savefig(path, metadata=METADATA[kind], bbox_inches="tight")
+            figure.savefig(path, metadata=METADATA[kind])
             written.append(path)
     return written
 

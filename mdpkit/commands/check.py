@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from mdpkit.commands.completion import slugs_like
 from mdpkit.commands.progress import bar
 from mdpkit.errors import MdpkitError
 
@@ -20,7 +21,7 @@ COLOURS = {"SUPPORTED": "green", "REFUTED": "red", "UNPROVEN CHECK": "red", "INC
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[SLUG[/C1]]...")
+@click.argument("names", nargs=-1, metavar="[SLUG[/C1]]...", shell_complete=slugs_like)
 @click.option("--rigor", type=click.Choice(["quick", "full"]), default="quick", show_default=True)
 @click.option("--subject", "subjects", multiple=True, metavar="[ENTRY=]pkg.mod:f",
               help="Hold this function to the claims about ENTRY (default: run).")

@@ -7,10 +7,11 @@ import json
 import click
 
 from mdpkit import papers
+from mdpkit.commands.completion import slugs_like
 
 
 @click.command()
-@click.argument("slug", required=False)
+@click.argument("slug", required=False, shell_complete=slugs_like)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def command(slug: str | None, as_json: bool) -> None:
     """List the papers, or show SLUG: its claims, their sources, findings, BibTeX."""

@@ -9,12 +9,13 @@ from typing import Any
 import click
 
 from mdpkit import papers
+from mdpkit.commands.completion import slugs_like
 from mdpkit.commands.progress import bar
 from mdpkit.errors import MdpkitError
 
 
 @click.command()
-@click.argument("slugs", nargs=-1, metavar="[SLUG]...")
+@click.argument("slugs", nargs=-1, metavar="[SLUG]...", shell_complete=slugs_like)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("report-out"), show_default=True)
 @click.option("--rigor", type=click.Choice(["quick", "full", "both"]), default="quick", show_default=True)
 @click.option("--workers", type=click.IntRange(0), default=2, show_default=True, help="Processes; 0 runs here.")

@@ -18,7 +18,7 @@ TEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "
 
 def lines(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
     """One line a verdict, in the order of `COLUMNS`; ``level`` is the rigor, with alpha where there is one."""
-    out = []
+    out: list[tuple[str, ...]] = []
     for v in verdicts:
         c, d = v.check.claim, v.decision
         level = v.rigor if v.alpha is None else f"{v.rigor}, {v.alpha:.2g}"
