@@ -4,7 +4,7 @@ BIN := .venv/bin
 OUT ?= out
 READY := .venv/.ready
 
-.PHONY: reproduce test lint bench clean
+.PHONY: reproduce test lint bench docs clean
 
 reproduce: $(READY)           ## every claim judged at rigor quick, every figure drawn, a report of both
 	$(BIN)/mdpkit report --store $(OUT)/rows.sqlite --out $(OUT)/report
@@ -18,6 +18,9 @@ lint: $(READY)
 
 bench: $(READY)               ## ratios against bare loops and peers; never part of the tests
 	$(BIN)/python -m benchmarks
+
+docs: $(READY)                ## the documentation, in out/docs
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs $(OUT)/docs
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "mdpkit needs Python 3.11 to 3.13; this is %d.%d: make PYTHON=python3.11 ..." % sys.version_info[:2])'

@@ -10,9 +10,10 @@ import click
 from mdpkit.errors import MdpkitError
 
 COMMANDS = {"papers": "the index of papers, or one of them", "check": "judge claims",
-            "figure": "draw figures with their data", "report": "a site of verdicts and figures", "solve": "certified values of a world",
-            "new": "the four files of a new paper", "store": "look after stored rows", "completion": "a script for bash, zsh or fish that completes slugs",
-            "tighten": "search the world on which a bound is tightest"}
+            "figure": "draw figures with their data", "report": "a site of verdicts and figures",
+            "solve": "certified values of a world", "new": "the four files of a new paper",
+            "store": "look after stored rows", "tighten": "search the world on which a bound is tightest",
+            "completion": "a script that completes slugs for bash, zsh or fish"}
 
 
 class Lazy(click.Group):

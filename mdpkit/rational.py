@@ -1,6 +1,6 @@
 """Rational arrays: object arrays of python-flint's fmpq, with which the same formulas run without rounding.
 
-+ - * / @ comparisons, ``max`` and ``argmax`` of numpy work on them. Exact claims are checked by giving an entry
+The operators, comparisons, ``max`` and ``argmax`` of numpy work on them. Exact claims are checked by giving an entry
 such arrays in place of floats.
 """
 

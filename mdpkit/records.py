@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mdpkit import validate
-from mdpkit.errors import MdpkitError
+from mdpkit.errors import MdpkitError, MissingPackage
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,33 @@ class Trace:
 
     def __repr__(self) -> str:
         return f"Trace({len(self.index)} rows, {len(self.policies)} distinct policies, info: {sorted(self.info)})"
+
+    def _repr_html_(self) -> str:
+        fields = "".join(f"<tr><th style='text-align:left'>{k}</th><td>{np.shape(v)}</td></tr>"
+                         for k, v in (("policies", self.policies), *sorted(self.info.items())))
+        return f"<table><caption><b>Trace</b> of {len(self.index)} rows</caption>{fields}</table>"
+
+    def frame(self) -> Any:
+        """A pandas frame, one row an episode: which policy was played, and every logged number or vector of numbers.
+
+        A vector field ``x`` becomes columns ``x[0]``, ``x[1]``, ...; arrays of more axes stay in `info`.
+
+        Raises
+        ------
+        MissingPackage
+            pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as e:
+            raise MissingPackage("pandas", "frames") from e
+        columns: dict[str, Any] = {"policy": self.index}
+        for name, field_ in sorted(self.info.items()):
+            if field_.ndim == 1:
+                columns[name] = field_
+            elif field_.ndim == 2:
+                columns |= {f"{name}[{i}]": field_[:, i] for i in range(field_.shape[1])}
+        return pandas.DataFrame(columns)
 
 
 @dataclass(frozen=True, eq=False)

@@ -132,7 +132,7 @@ def haddad_monmege_episodic(n: int, H: int) -> EpisodicMDP:
 
 
 def haddad_monmege_value(n: int, gamma: float = 1.0) -> np.ndarray:
-    """V (2n+1,) of `haddad_monmege`, also at gamma = 1, where V(i) = 1/2 + sign(i) 2**-(n-|i|) / 2 inside.
+    """V (2n+1,) of `haddad_monmege`, also at gamma = 1, where ``V(i) = 1/2 + sign(i) 2**-(n-|i|) / 2`` inside.
 
     With q = gamma/2 and x = V(centre) = q**n / (gamma (1 - 2 q**2 (1 - q**(n-1))/(1-q))): a state i >= 1 has
     V = q**(n-i) / gamma + x q (1 - q**(n-i)) / (1-q), a state i <= -1 the second term only; the ends have 0.

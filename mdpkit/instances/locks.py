@@ -68,8 +68,8 @@ def lucky_traps(H: int, A: int) -> EpisodicMDP:
     its own trap, which absorbs. Only the last step pays, by Bernoulli draws: mean 0.8 for the right action in the
     good state, 0.3 for everything else. Hence V* = 0.8, and any deterministic mistake on the way costs 0.5.
 
-    Source
-    ------
+    References
+    ----------
     Built for the separation of hybrid, offline and online Q-learning (Song et al. 2023, arXiv 2210.06718).
     """
     code = lock_code(H, A)

@@ -1,4 +1,4 @@
-"""Divergences between finite laws, over the last axis; the other axes broadcast.
+"""Divergences between finite laws, over the last axis; the other axes broadcast::
 
     kl         sum p log(p/q)                       renyi       log(sum p^alpha q^(1-alpha)) / (alpha - 1)
     tv         1/2 sum |p - q|                      hellinger2  1/2 sum (sqrt p - sqrt q)^2

@@ -86,7 +86,7 @@ class LinearMDP:
 
     @cached_property
     def misfit(self) -> float:
-        """max |P - phi @ mu|: how far the stored world is from linear."""
+        """``max |P - phi @ mu|``: how far the stored world is from linear."""
         return float(np.abs(self.P - self._product).max())
 
     __repr__ = record.text

@@ -114,14 +114,16 @@ def _npz(path: str | os.PathLike) -> Path:
     return Path(path)
 
 
-def html(model: Any) -> str:
-    """A small table of a model for notebooks: sizes, ranges and a shaded picture of each small array."""
+def html(model: Any, picture: str = "") -> str:
+    """A small table of a model for notebooks: sizes, ranges and a shaded picture of each small array; one of all."""
     rows = []
     for field in dataclasses.fields(model):
         value = getattr(model, field.name)
         if value is not None:
             rows.append(f"<tr><th style='text-align:left'>{field.name}</th><td>{describe(value)}</td>"
                         f"<td>{_shaded(value)}</td></tr>")
+    if picture:
+        rows.append(f"<tr><td colspan='3'>{picture}</td></tr>")
     return f"<table><caption><b>{type(model).__name__}</b> {summary(model)}</caption>{''.join(rows)}</table>"
 
 

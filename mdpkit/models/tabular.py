@@ -11,6 +11,8 @@ import numpy as np
 from mdpkit import validate
 from mdpkit.errors import MdpkitError
 from mdpkit.models import record
+from mdpkit.models.sketch import LARGEST as LARGEST_SKETCH
+from mdpkit.models.sketch import chain_svg
 
 LARGEST = 2**31      # entries: beyond this an array of a "small exact world" is a mistake in the sizes
 
@@ -88,8 +90,11 @@ class TabularMDP:
         P.flags.writeable = False
         return P
 
+    def _repr_html_(self) -> str:
+        picture = chain_svg(self.dense, self.r, self.rho) if self.S <= LARGEST_SKETCH else ""
+        return record.html(self, picture)
+
     __repr__ = record.text
-    _repr_html_ = record.html
     save = record.save
 
 
@@ -153,8 +158,12 @@ class EpisodicMDP:
         """The kernel as sparse rows (h*S + s)*A + a."""
         return dense_rows(self.P)
 
+    def _repr_html_(self) -> str:
+        """With a drawing where every step is the same."""
+        picture = chain_svg(self.P[0], self.r[0], self.rho) if self.is_stationary else ""
+        return record.html(self, picture)
+
     __repr__ = record.text
-    _repr_html_ = record.html
     save = record.save
 
 

@@ -37,7 +37,7 @@ def solve(model: TabularMDP, tol: float | None = None, *, tier: str = "float") -
     ----------
     model : TabularMDP
     tol : float, optional
-        Wanted width of the enclosure, in units of value; by default 1e-9 * max |r| / (1 - gamma).
+        Wanted width of the enclosure, in units of value; by default ``1e-9 * max |r| / (1 - gamma)``.
     tier : {"float", "ball", "exact"}
         "ball" and "exact" solve dense systems in arbitrary precision: for at most a few hundred states.
 

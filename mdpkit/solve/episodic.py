@@ -26,7 +26,7 @@ def solve(model: object, tol: float | None = None, *, tier: str = "float") -> So
     ----------
     model : EpisodicMDP, or a model that ``to_episodic`` converts
     tol : float, optional
-        Wanted width; by default 1e-12 * H * max |r|.
+        Wanted width; by default ``1e-12 * H * max |r|``.
     tier : {"float", "ball", "exact"}
 
     Raises

@@ -61,7 +61,7 @@ def solve(payoff: Any, tol: float | None = None, *, tier: str = "float") -> Game
     ----------
     payoff : array (m, n), or a zero-sum MarkovGame with one state and one step
     tol : float, optional
-        Wanted duality gap; by default 1e-9 * max |payoff|.
+        Wanted duality gap; by default ``1e-9 * max |payoff|``.
     tier : {"float", "ball", "exact"}
 
     Raises

@@ -45,12 +45,13 @@ class Saboteur:
     """A broken twin on which the same check must fail.
 
     Exactly one thing is wrong with it: its function (``subject``, a name ``pkg.mod:f`` with the signature of the
-    entry) or the world (``world``, settings that override the check's and violate an assumption).
+    entry, or the function itself in a check that is not registered) or the world (``world``, settings that override
+    the check's and violate an assumption).
     """
 
     name: str
     why: str
-    subject: str | None = None
+    subject: str | Callable | None = None
     world: Mapping[str, Any] | None = None
 
 

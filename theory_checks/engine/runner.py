@@ -46,7 +46,8 @@ class _Case:
 
 def full_alpha(check: Check) -> float:
     """The share of one statistical claim in the family-wise 0.05: 0.05/256 over those of its paper."""
-    peers = [c for c in papers.get(check.claim.slug).checks if c.judge.statistical]
+    ours = papers.get(check.claim.slug).checks if subjects.is_ours(check) else ()
+    peers = [c for c in ours if c.judge.statistical]
     return FAMILY_ALPHA / PAPERS / max(len(peers), 1)
 
 
@@ -113,8 +114,10 @@ def rows_of(check: Check, n: int, *, world: int = 0, subject: str | None = None,
 
 
 def _cases(check: Check, subject: str | Callable | None, controls: bool) -> list[_Case]:
-    own = subjects.own(check)
+    if subject is None and not subjects.is_ours(check):
+        raise MdpkitError("subject", f"given: {check.claim.slug} is no paper here", None)
     named = subject if subject is None or isinstance(subject, str) else (name_of(subject) or subject)
+    own: str | Callable = subjects.own(check) if subjects.is_ours(check) else named  # type: ignore[assignment]
     worlds = ["{}"] if callable(check.worlds) else [codec.canonical(w) for w in check.worlds]
     cases = [_Case(check, named or own, w, None) for w in worlds]
     for saboteur in check.saboteurs if controls else ():

@@ -13,6 +13,11 @@ from theory_checks.engine.claims import Check
 from theory_checks.engine.tasks import resolve
 
 
+def is_ours(check: Check) -> bool:
+    """Whether the claim is about a paper of the house; a user's own claims are not."""
+    return check.claim.slug in papers.find()
+
+
 def own(check: Check) -> str:
     """``pkg.mod:entry`` of the house's own implementation."""
     return f"{papers.get(check.claim.slug).name('algorithms')}:{check.entry}"
@@ -29,6 +34,8 @@ def fit(check: Check, function: str | Callable) -> None:
     subject = resolve(function) if isinstance(function, str) else function
     if not callable(subject):
         raise MdpkitError("subject", "a function or a name pkg.mod:function", function)
+    if not is_ours(check):
+        return
     wanted = signature(check)
     try:
         theirs = inspect.signature(subject)

@@ -59,8 +59,8 @@ def frame(verdicts: Sequence[Verdict]) -> Any:
     """
     try:
         import pandas
-    except ImportError:
-        raise MissingPackage("pandas", "frames") from None
+    except ImportError as e:
+        raise MissingPackage("pandas", "frames") from e
     rows = [report.as_dict(v) for v in verdicts]
     for row in rows:
         controls = row.pop("controls")
