@@ -78,8 +78,8 @@ class Solution:
 
     @property
     def width(self) -> float:
-        """max(hi - lo)."""
-        return float((self.hi - self.lo).max())
+        """max(hi - lo); states whose value is known to be infinite do not count."""
+        return float(np.subtract(self.hi, self.lo, out=np.zeros_like(self.lo), where=self.hi != self.lo).max())
 
     @property
     def ties(self) -> int:
@@ -110,12 +110,15 @@ class Solution:
         return f"<table><caption>{head}</caption><tr><th>state<th>value<th>proven</tr>{body}{more}</table>"
 
 
-def finish(solution: Solution, hint: str) -> Solution:
-    """The solution, if its enclosure is as narrow as asked; NotCertified carries it otherwise."""
+def finish(solution: Solution, hint: str, *, infinite: bool = False) -> Solution:
+    """The solution, if its enclosure is as narrow as asked; NotCertified carries it otherwise.
+
+    With ``infinite`` values may be, as long as both bounds say so.
+    """
     for part in (solution.value, solution.lo, solution.hi, solution.policy, solution.optimal):
         part.flags.writeable = False
     tol = solution.certificate.tol
-    if not np.isfinite(solution.lo).all() or not np.isfinite(solution.hi).all():
+    if not (infinite or (np.isfinite(solution.lo).all() and np.isfinite(solution.hi).all())):
         raise MdpkitError("r", "small enough for float64 values", None, "rescale the rewards", came="values overflow")
     if solution.width > tol:
         raise NotCertified(solution, tol, hint)
