@@ -5,6 +5,7 @@ Nothing is registered by hand. This module and ``mdpkit.cli`` alone look outward
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 from dataclasses import dataclass
@@ -46,7 +47,12 @@ class Entry:
 
 def find() -> dict[str, Entry]:
     """All papers, by slug, in the order of their slugs."""
-    root = house() / "algorithms"
+    return dict(_scan(house() / "algorithms"))
+
+
+@functools.cache
+def _scan(root: Path) -> dict[str, Entry]:
+    """Once a process: every task asks."""
     entries = (Entry(f.stem.replace("_", "-"), f.parent.name) for f in root.glob("*/*.py")
                if not f.stem.startswith("_") and f.parent.name in FAMILIES)
     return {e.slug: e for e in sorted(entries, key=lambda e: e.slug)}
@@ -69,6 +75,7 @@ def get(slug: str) -> Entry:
     return entries[slug]
 
 
+@functools.cache
 def house() -> Path:
     """The folder in which the four packages lie side by side.
 

@@ -67,6 +67,7 @@ def note(ax: Any, text: str) -> None:
     """
     figure = ax.figure
     room = int(figure.get_figwidth() * 72 / (NOTE * 0.52)) - 4          # characters, at half an em each
-    lines = [*figure.get_supxlabel().split("\n"), *textwrap.wrap(text, room)]
+    wrapped = [part for line in text.split("\n") for part in textwrap.wrap(line, room)]
+    lines = [*figure.get_supxlabel().split("\n"), *wrapped]
     figure.supxlabel("\n".join(line for line in lines if line), fontsize=NOTE, x=0.015, ha="left",
                      bbox={"boxstyle": "round,pad=0.3", "fc": "white", "ec": "0.6", "lw": 0.6})

@@ -99,7 +99,7 @@ def end_components(moves: Support, allowed: np.ndarray) -> tuple[np.ndarray, np.
         _, part = connected_components(graph, connection="strong")
         kept = staying.ravel().copy()
         kept[moves.row[part[moves.state] != part[moves.col]]] = False
-        gone = ~kept.reshape(staying.shape).any(1)                  # nothing left to play: not in a component
+        gone = ~np.asarray(kept.reshape(staying.shape).any(1))      # nothing left to play: in no component
         kept[moves.row[gone[moves.col]]] = False
         if (kept == staying.ravel()).all():
             break
