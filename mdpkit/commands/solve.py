@@ -60,6 +60,8 @@ class Problem(NamedTuple):
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
               help="An argument of the environment, such as map_name=8x8 or is_slippery=false; may be repeated.")
 @click.option("--gamma", type=float, help="Discount, in [0, 1); needed for gym: sources, stored models have their own.")
+@click.option("--objective", metavar="KIND[:LABEL]",
+              help="Of a .tra file: reach:LABEL, min-reach:LABEL, reward:LABEL, min-reward:LABEL, average, discounted.")
 @click.option("--tol", type=float, help="Wanted width of the enclosure, in units of value.")
 @click.option("--tier", type=click.Choice(TIERS), default="float", show_default=True,
               help="Arithmetic of the proof: floats with rounding bounds, balls, or rationals.")
@@ -69,13 +71,27 @@ class Problem(NamedTuple):
 @click.option("--no-picture", is_flag=True, help="Draw nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with the values of all states.")
 @click.pass_context
-def command(ctx: click.Context, source: str, settings: tuple[str, ...], gamma: float | None, tol: float | None,
-            tier: str, tau: float | None, out: Path | None, no_picture: bool, as_json: bool) -> None:
-    """Solve SOURCE exactly and prove it: gym:ID (such as gym:FrozenLake-v1) or a model.npz that save() wrote.
+def command(ctx: click.Context, source: str, settings: tuple[str, ...], gamma: float | None, objective: str | None,
+            tol: float | None, tier: str, tau: float | None, out: Path | None, no_picture: bool, as_json: bool) -> None:
+    """Solve SOURCE exactly and prove it: gym:ID, a model.npz that save() wrote, PRISM's model.tra, Gambit's game.nfg.
+
+    \b
+    mdpkit solve gym:Taxi-v3 --gamma 0.99
+    mdpkit solve die.tra --objective reach:six --tier exact
+    mdpkit solve pennies.nfg
 
     Exits with 1, after printing the best proven enclosure, if the tolerance is out of the tier's reach.
     """
     try:
+        if source.endswith((".tra", ".nfg")):
+            from mdpkit.commands.solve_files import tell
+
+            for name, value in (("--set", settings or None), ("--tau", tau), ("--out", out)):
+                if value is not None:
+                    raise MdpkitError(name, "left out for such a file", value)
+            ctx.exit(0 if tell(source, objective, gamma, tol, tier, as_json) else 1)
+        if objective is not None:
+            raise MdpkitError("--objective", "left out but for a .tra file", objective)
         problem = read_source(source, gamma, settings)
         target = None if no_picture and out is None else picture_path(problem.name, out, no_picture)
         solution, certified = answer(problem.model, tol, tier, tau)
@@ -99,7 +115,7 @@ def read_source(source: str, gamma: float | None, settings: tuple[str, ...]) -> 
             raise MdpkitError("--gamma", "given for an environment", None)
         return _from_gym(read(source[4:], gamma, **dict(_setting(s) for s in settings)))
     if not source.endswith(".npz"):
-        raise MdpkitError("SOURCE", "gym:ID or a path that ends in .npz", source)
+        raise MdpkitError("SOURCE", "gym:ID or a path that ends in .npz, .tra or .nfg", source)
     for name, value in (("--gamma", gamma), ("--set", settings)):
         if value not in (None, ()):
             raise MdpkitError(name, "left out: a stored model has its own", value)
