@@ -40,6 +40,7 @@ from mdpkit.access import Episodes
 from mdpkit.concentration import ucbvi_bernstein, ucbvi_distrust, ucbvi_hoeffding, ucbvi_log
 from mdpkit.instances.chains import riverswim_episodic
 from mdpkit.jit import kernel
+from mdpkit.kernels.copy import copy
 from mdpkit.kernels.tally import add, empty
 from mdpkit.records import Paper, Result
 from mdpkit.worlds.markov import start, step
@@ -216,10 +217,10 @@ def _loop_body(world, counts, mind, rule, log, first, rng):
     policy, path = mind.policy, mind.path
     H = policy.shape[0]
     for k in range(len(log.policy)):                                                   # 2
-        _copy(log.policy[k], policy)
+        copy(log.policy[k], policy)
         if log.Q.shape[1] > 0:
-            _copy(log.Q[k], mind.Q)
-            _copy(log.N[k], counts.visits)
+            copy(log.Q[k], mind.Q)
+            copy(log.N[k], counts.visits)
         s = start(world)
         for h in range(H):
             path[h] = s
@@ -228,13 +229,6 @@ def _loop_body(world, counts, mind, rule, log, first, rng):
             s = t
         path[H] = s
         _replan(counts, mind, rule, (first + k) * (H + 1))
-
-
-def _copy_body(to, what):
-    """By loops: assigning whole arrays takes five seconds to compile."""
-    to, what = to.ravel(), what.ravel()
-    for i in range(to.shape[0]):
-        to[i] = what[i]
 
 
 def _replan_body(counts, mind, rule, rounds):
@@ -312,6 +306,5 @@ def _replan_body(counts, mind, rule, rounds):
                         m += 1
 
 
-_copy = kernel(_copy_body)
 _replan = kernel(_replan_body)
 _loop = kernel(_loop_body)

@@ -37,6 +37,7 @@ from mdpkit.iterate import iterate
 from mdpkit.jit import kernel
 from mdpkit.kernels import tally as tallies
 from mdpkit.kernels.choose import argmax, argmax_random
+from mdpkit.kernels.copy import copy
 from mdpkit.kernels.play import play
 from mdpkit.kernels.tally import add, mean_targets, update_targets
 from mdpkit.measure.coverage import transfer_coefficient
@@ -258,8 +259,8 @@ def _loop_body(world, counts, f, V, policy, settings, log, first, rng):
     default, random_ties, m_on = settings[0], settings[1] > 0.0, int(settings[2])
     played = np.empty((H, S * A), np.int64)
     for t in range(len(log.policy)):                                                   # 1
-        log.policy[t] = policy                                                         # 2
-        log.f[t] = f
+        copy(log.policy[t], policy)                                                    # 2
+        copy(log.f[t], f)
         new = np.zeros(H, np.int64)
         for _ in range(m_on):                                                          # 3
             s = start(world)

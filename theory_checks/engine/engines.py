@@ -6,7 +6,9 @@ that kills its worker twice is given up as "failed".
 
 from __future__ import annotations
 
+import functools
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -155,6 +157,12 @@ def _quiet_worker() -> None:
 
 
 def _one_thread() -> Any:
-    from threadpoolctl import threadpool_limits
+    return _libraries(len(sys.modules)).limit(limits=1)
 
-    return threadpool_limits(1)
+
+@functools.lru_cache(maxsize=1)
+def _libraries(modules: int) -> Any:
+    """The thread pools that are loaded, looked for anew once there are more modules: a look takes milliseconds."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from theory_checks.engine.claims import INCONCLUSIVE, REFUTED, SUPPORTED, Decision
 from theory_checks.engine.rows import excess, tightness
@@ -196,15 +197,13 @@ class LinearRate:
         return max((2 if rigor == "full" else 1) * self.n - n, 0)
 
     def decide(self, rows: list[dict], alpha: float, alpha_refute: float) -> Decision:
-        from scipy.stats import t
-
         per_run = window_slopes(np.array([np.asarray(r["measured"], float) for r in rows]), self.floor)
         n = len(per_run)
         margin = 0.5 * math.log(self.rival / self.rho)
         excess = per_run.mean(0) - math.log(self.rho) - margin
         error = per_run.std(0, ddof=1) / math.sqrt(n)
         # all windows must support, but any may refute: only the level of refuting is divided among them
-        reach = float(t.ppf(1 - alpha / 2, n - 1)), float(t.ppf(1 - alpha_refute / 6, n - 1))
+        reach = float(stdtrit(n - 1, 1 - alpha / 2)), float(stdtrit(n - 1, 1 - alpha_refute / 6))
         upper, lower = (excess + reach[0] * error).max(), (excess - reach[1] * error).max()
         verdict = SUPPORTED if upper < 0 else REFUTED if lower > 0 else INCONCLUSIVE
         text = "slopes over all, second half, last quarter: " + ", ".join(

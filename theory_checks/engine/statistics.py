@@ -15,6 +15,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
 
 BELOW = np.array([0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])                # shares of delta
 ABOVE = np.array([1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0])                 # multiples of delta
@@ -75,20 +76,16 @@ class Slope:
 
     def limits(self, alpha: float) -> tuple[float, float]:
         """Lower and upper one-sided limits, each at level alpha (Student's t, n - 1)."""
-        from scipy.stats import t
-
-        reach = float(t.ppf(1 - alpha, self.n - 1)) * self.error if self.error > 0 else 0.0
+        reach = float(stdtrit(self.n - 1, 1 - alpha)) * self.error if self.error > 0 else 0.0
         return self.estimate - reach, self.estimate + reach
 
     def needs(self, alpha: float) -> int | None:
         """Runs at which the upper limit would clear the margin nine times in ten, were the estimate true."""
-        from scipy.stats import norm
-
         room = self.margin - self.estimate
         if room <= 0 or self.error == 0:
             return None
         spread = self.error * math.sqrt(self.n)
-        return max(self.n + 1, math.ceil(((norm.ppf(1 - alpha) + norm.ppf(0.9)) * spread / room) ** 2))
+        return max(self.n + 1, math.ceil(((float(ndtri(1 - alpha)) + float(ndtri(0.9))) * spread / room) ** 2))
 
 
 def slope(values: np.ndarray, T: np.ndarray, claimed: np.ndarray, rival: np.ndarray) -> Slope:

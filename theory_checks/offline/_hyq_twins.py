@@ -10,6 +10,7 @@ from algorithms.offline import hyq
 from algorithms.offline.hyq import _fit as hyq_fit
 from mdpkit.jit import kernel
 from mdpkit.kernels.choose import argmax_random
+from mdpkit.kernels.copy import copy
 from mdpkit.kernels.tally import add, mean_targets, of
 from mdpkit.records import Result
 from mdpkit.worlds.markov import start, step
@@ -122,12 +123,12 @@ def _forgetful_body(world, logged, counts, f, log, first, rng):
     H, S, _ = f.shape
     V, policy = np.zeros((H + 1, S)), np.zeros((H, S), np.int64)
     for t in range(len(log)):
-        counts.visits[:] = logged.visits
-        counts.reward[:] = logged.reward
-        counts.moves[:] = logged.moves
-        counts.seen[:] = logged.seen
-        counts.kinds[:] = logged.kinds
-        counts.ways[:] = logged.ways
+        copy(counts.visits, logged.visits)
+        copy(counts.reward, logged.reward)
+        copy(counts.moves, logged.moves)
+        copy(counts.seen, logged.seen)
+        copy(counts.kinds, logged.kinds)
+        copy(counts.ways, logged.ways)
         _play(world, counts, f, log[t], rng)
         hyq_fit(counts, f, V, 0.0, policy, True, rng)
 
@@ -137,7 +138,8 @@ def _averaging_body(world, logged, counts, f, log, first, rng):
     V = np.zeros(S)
     for t in range(len(log)):
         _play(world, counts, f, log[t], rng)
-        V[:] = 0.0
+        for s in range(S):
+            V[s] = 0.0
         for h in range(H - 1, -1, -1):
             mean_targets(counts, h, V, 0.0, f[h])
             for s in range(S):
