@@ -1,0 +1,159 @@
+"""Losses against mpmath at log-ratios up to 40, slopes against exact derivatives, and what is refused."""
+
+import mpmath
+import numpy as np
+import pytest
+
+from mdpkit import losses
+from mdpkit.data import compare
+from mdpkit.errors import MdpkitError
+from mdpkit.instances.preferences import two_prompts
+from mdpkit.records import Pairs
+
+FEW = 16 * 2.0**-53      # exp and log1p to two units, a product, a sum and a quotient
+EXACT = 1e-12
+H = [-40.0, -36.5, -20.0, -3.0, -1e-3, -1e-17, 0.0, 1e-17, 0.5, 7.0, 36.5, 40.0]
+MODEL = two_prompts()
+LOG_REF = np.log(MODEL.pi_ref)
+UNIFORM = np.full((2, 4, 4), 1 / 24) * (1 - np.eye(4))
+
+
+def high(x):
+    return mpmath.mpf(float(x))
+
+
+def near(got, wanted):
+    assert abs(high(got) - wanted) <= FEW * abs(wanted), (got, wanted)
+
+
+@pytest.fixture(autouse=True)
+def _digits():
+    with mpmath.workdps(60):
+        yield
+
+
+@pytest.mark.parametrize("h", H)
+def test_softplus_and_sigmoid_keep_their_digits(h):
+    near(losses.softplus(h), mpmath.log1p(mpmath.exp(high(h))))
+    near(losses.sigmoid(h), 1 / (1 + mpmath.exp(-high(h))))
+
+
+@pytest.mark.parametrize("h", H)
+@pytest.mark.parametrize("q", [0.0, 0.125, 0.5, 1.0])
+def test_logistic_with_smooth_labels(h, q):
+    value, slope = losses.logistic(h, q)
+    near(value, high(q) * mpmath.log1p(mpmath.exp(-high(h))) + (1 - high(q)) * mpmath.log1p(mpmath.exp(high(h))))
+    wanted = 1 / (1 + mpmath.exp(-high(h))) - high(q)
+    # a difference of two numbers below 1 where labels are smooth, one number where they are not
+    assert abs(high(slope) - wanted) <= FEW * (1 if 0 < q < 1 else abs(wanted))
+
+
+@pytest.mark.parametrize("h", [-40.0, -1.0, 2.0, 40.0])
+def test_slopes_are_derivatives(h):
+    for loss, true in ((lambda x: losses.logistic(x, 1.25), lambda x: 1.25 * mpmath.log1p(mpmath.exp(-x))
+                        - 0.25 * mpmath.log1p(mpmath.exp(x))),
+                       (lambda x: losses.squared(x, 2.5), lambda x: (x - 2.5) ** 2)):
+        assert abs(high(loss(h)[1]) - mpmath.diff(true, high(h))) < FEW * 100     # slopes of at most 85
+
+
+def tilted(scale):
+    return losses.log_softmax(scale * np.array([[1.0, -1.0, 0.25, 0.0], [0.0, 0.5, -1.0, 0.75]]))
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 20.0])
+def test_kl_terms_and_the_log_softmax(scale):
+    """Log-ratios up to 40; a log-law of logits up to 20 is off by some units of 40."""
+    log_pi = tilted(scale)
+    rows = [[high(v) for v in row] for row in log_pi]
+    assert max(abs(mpmath.log(sum(mpmath.exp(v) for v in row))) for row in rows) < 8 * 40 * FEW
+    for f, sign in ((losses.reverse_kl, 1), (losses.forward_kl, -1)):
+        wanted = sum(high(MODEL.rho[x]) * mpmath.exp(rows[x][y] if sign > 0 else high(LOG_REF[x, y]))
+                     * sign * (rows[x][y] - high(LOG_REF[x, y])) for x in range(2) for y in range(4))
+        assert abs(high(f(log_pi, LOG_REF, MODEL.rho)[0]) - wanted) < 40 * FEW
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 20.0])
+def test_gradients_in_logits_are_derivatives(scale):
+    """Complex steps: (f(x + i t) - f(x - i t))/(2 i t) at t = 1e-20 loses no digits."""
+    def mean_kl(theta, reverse):
+        low = theta - np.log(np.exp(theta).sum(-1, keepdims=True))
+        terms = np.exp(low) * (low - LOG_REF) if reverse else np.exp(LOG_REF) * (LOG_REF - low)
+        return (MODEL.rho * terms.sum(-1)).sum()
+
+    theta = tilted(scale)
+    for f, reverse in ((losses.reverse_kl, True), (losses.forward_kl, False)):
+        gradient = f(theta, LOG_REF, MODEL.rho)[1]
+        for at in np.ndindex(2, 4):
+            moved = theta.astype(complex)
+            moved[at] += 1e-20j
+            assert gradient[at] == pytest.approx(mean_kl(moved, reverse).imag / 1e-20, abs=EXACT)
+
+
+def test_pairwise_is_the_sum_over_comparisons():
+    W = losses.weights(losses.population(MODEL, UNIFORM), 2, 4)
+    scores = np.random.default_rng(0).normal(size=(2, 4))
+    value, gradient = losses.pairwise(W, scores)
+    total, slow = 0.0, np.zeros((2, 4))
+    for x, w, l in np.ndindex(2, 4, 4):
+        loss, slope = losses.logistic(scores[x, w] - scores[x, l])
+        total += W[x, w, l] * loss
+        slow[x, w] += W[x, w, l] * slope
+        slow[x, l] -= W[x, w, l] * slope
+    assert value == pytest.approx(total, abs=EXACT)
+    np.testing.assert_allclose(gradient, slow, rtol=0, atol=EXACT)
+    np.testing.assert_allclose(gradient.sum(1), 0.0, rtol=0, atol=EXACT)
+
+
+def test_the_population_loss_is_least_at_the_rewards():
+    W = losses.weights(losses.population(MODEL, UNIFORM), 2, 4)
+    np.testing.assert_allclose(losses.pairwise(W, MODEL.reward)[1], 0.0, rtol=0, atol=EXACT)
+    best = losses.gibbs(LOG_REF, MODEL.reward, MODEL.beta)
+    implied = losses.implicit_reward(best, LOG_REF, MODEL.beta)
+    np.testing.assert_allclose(losses.margins(implied), losses.margins(MODEL.reward), rtol=0, atol=EXACT)
+    assert losses.objective(best, MODEL.reward, LOG_REF, 0.5, MODEL.rho) == pytest.approx(0.5362748235517, abs=EXACT)
+    assert losses.objective(LOG_REF, MODEL.reward, LOG_REF, 0.5, MODEL.rho) == pytest.approx(0.405, abs=EXACT)
+
+
+def test_every_comparison_has_its_weight():
+    mu = np.full((2, 4, 4), 1 / 12) * (1 - np.eye(4))
+    pairs = compare(MODEL, mu, 500, np.random.default_rng(1))
+    W = losses.weights(pairs, 2, 4)
+    assert W.sum() == pytest.approx(1.0, abs=EXACT)
+    x, y, z = 0, 1, 2
+    assert W[x, y, z] * 500 == pytest.approx(((pairs.x == x) & (pairs.win == y) & (pairs.lose == z)).sum(), abs=EXACT)
+    assert losses.weights(losses.population(MODEL, UNIFORM), 2, 4).sum() == pytest.approx(1.0, abs=EXACT)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 20.0])
+def test_the_compiled_forms_add_the_same_gradients(scale):
+    theta, W = scale * np.array([[1.0, -1.0, 0.25, 0.0], [0.0, 0.5, -1.0, 0.75]]), losses.weights(
+        losses.population(MODEL, UNIFORM), 2, 4)
+    log_pi, g = np.empty((2, 4)), np.ones((2, 4))
+    losses.normalise(theta, log_pi)
+    np.testing.assert_allclose(log_pi, losses.log_softmax(theta), rtol=0, atol=EXACT)
+    losses.add_logistic(W, theta, 0.5, g)
+    losses.add_reverse_kl(log_pi, LOG_REF, MODEL.rho, 2.0, g)
+    wanted = 1 + 0.5 * losses.pairwise(W, theta)[1] + 2 * losses.reverse_kl(log_pi, LOG_REF, MODEL.rho)[1]
+    np.testing.assert_allclose(g, wanted, rtol=0, atol=EXACT)
+    for h in H:
+        near(losses.plain_sigmoid(h), 1 / (1 + mpmath.exp(-high(h))))
+
+
+ONE = np.array([1])
+BAD = {
+    "no pairs": (lambda: losses.weights((ONE, ONE, ONE, ONE), 2, 4), "pairs must be a Pairs"),
+    "prompt": (lambda: losses.weights(Pairs(2 * ONE, ONE, 0 * ONE, ONE), 2, 4), r"pairs.x\[0\] must be in \[0, 1\]"),
+    "itself": (lambda: losses.weights(Pairs(ONE, ONE, ONE, ONE), 2, 4), "compares one with itself"),
+    "count": (lambda: losses.weights(Pairs(ONE, ONE, 0 * ONE, -ONE), 2, 4), r"pairs.count\[0\]"),
+    "nothing": (lambda: losses.weights(Pairs(ONE, ONE, 0 * ONE, 0 * ONE), 2, 4), "at least one comparison"),
+    "diagonal": (lambda: losses.population(MODEL, np.ones((2, 4, 4))), "mu must be zero on pairs of equal"),
+    "negative": (lambda: losses.population(MODEL, -UNIFORM), r"mu\[0, 0, 1\]"),
+    "shape": (lambda: losses.pairwise(UNIFORM, np.zeros((2, 3))), "W must be of shape"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input(name):
+    call, message = BAD[name]
+    with pytest.raises(MdpkitError, match=message):
+        call()
