@@ -76,7 +76,7 @@ def command(ctx: click.Context, source: str, settings: tuple[str, ...], gamma: f
     """Solve SOURCE exactly and prove it: gym:ID, a model.npz that save() wrote, PRISM's model.tra, Gambit's game.nfg.
 
     \b
-    mdpkit solve gym:Taxi-v3 --gamma 0.99
+    mdpkit solve gym:Taxi --gamma 0.99
     mdpkit solve die.tra --objective reach:six --tier exact
     mdpkit solve pennies.nfg
 
