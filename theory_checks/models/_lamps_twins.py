@@ -12,19 +12,22 @@ from algorithms.models import lamps
 def model_occupancy(P, M, r, gamma, rho, pi_star, pi):
     """Occupancies in the model, all else as it should be."""
     V = lamps.evaluate(M, r, gamma, pi)
-    return _terms(P, M, r, gamma, *_laws(M, gamma, rho, pi_star, pi), V, V, M)
+    d_star, d = _laws(M, gamma, rho, pi_star, pi)
+    return _terms(P, M, r, gamma, d_star, d, V, V, M)
 
 
 def expert_value(P, M, r, gamma, rho, pi_star, pi):
     """V^ of pi* in the third term."""
     V, V_star = lamps.evaluate(M, r, gamma, pi), lamps.evaluate(M, r, gamma, pi_star)
-    return _terms(P, M, r, gamma, *_laws(P, gamma, rho, pi_star, pi), V, V_star, M)
+    d_star, d = _laws(P, gamma, rho, pi_star, pi)
+    return _terms(P, M, r, gamma, d_star, d, V, V_star, M)
 
 
 def true_advantage(P, M, r, gamma, rho, pi_star, pi):
     """The advantage of V^ under the true kernel."""
     V = lamps.evaluate(M, r, gamma, pi)
-    return _terms(P, M, r, gamma, *_laws(P, gamma, rho, pi_star, pi), V, V, P)
+    d_star, d = _laws(P, gamma, rho, pi_star, pi)
+    return _terms(P, M, r, gamma, d_star, d, V, V, P)
 
 
 def true_values(P, M, r, gamma, rho, pi_star, pi):
