@@ -7,6 +7,7 @@ and the exact mean. For one law of states it falls faster than 1/N in the end; t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +29,7 @@ def compute(rows: Any) -> dict[str, np.ndarray]:
     n = np.unique(np.geomspace(5, 160, 60).astype(np.int64))
     mean = np.array([bc.cliff_loss(8, 0.5 * bc.missing_mass(NU, int(k))) for k in n])
     runs = np.array([[r["measured"] for r in rows.of("C5-mean", RUNS, world=i)] for i in range(len(SIZES))])
-    return {"H": HORIZONS, **losses, "bound": EPS * HORIZONS**2.0, "n": n, "mean": mean, "limit": 36 * 6 / (np.e * n),
+    return {"H": HORIZONS, **losses, "bound": EPS * HORIZONS**2.0, "n": n, "mean": mean, "limit": 36 * 6 / (math.e * n),
             "N": np.array(SIZES), "runs": runs.mean(1), "quartiles": np.percentile(runs, (25, 75), axis=1)}
 
 

@@ -32,17 +32,20 @@ COLOURS = {"SUPPORTED": "green", "REFUTED": "red", "UNPROVEN CHECK": "red", "INC
 @click.option("--saboteurs", is_flag=True, help="Print the matrix of saboteurs against checks.")
 @click.option("--counterexamples", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
               help="Save the smallest violating world of each refuted claim as JSON.")
+@click.option("--table", type=click.Choice(["markdown", "latex", "csv"]), help="Print one table instead.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def command(names: tuple[str, ...], rigor: str, subjects: tuple[str, ...], workers: int, dask: str | None,
-            store_path: Path | None, saboteurs: bool, counterexamples: Path | None, as_json: bool) -> None:
+            store_path: Path | None, saboteurs: bool, counterexamples: Path | None, table: str | None,
+            as_json: bool) -> None:
     """Judge the claims of all papers, or of those named.
 
     \b
     mdpkit check                                 everything, rigor quick
     mdpkit check hyq/C4 --rigor full --workers 4
     mdpkit check hyq --subject run=mine.hyq:run  your own implementation
+    mdpkit check hyq --table latex               for a paper, with booktabs
     """
-    from theory_checks.engine import report
+    from theory_checks.engine import report, tables
     from theory_checks.engine.engines import make
     from theory_checks.engine.runner import checks_of, verify_all
     from theory_checks.engine.store import Store
@@ -51,7 +54,7 @@ def command(names: tuple[str, ...], rigor: str, subjects: tuple[str, ...], worke
     checks = checks_of(names)
     store, engine = Store(store_path), make(workers, dask)
     try:
-        with bar(wanted=not as_json) as progress:
+        with bar(wanted=not as_json and table is None) as progress:
             verdicts = verify_all(checks, given, rigor, store=store, engine=engine, progress=progress)
     except KeyboardInterrupt:
         again = f"; run the same command again with --store {store_path} to go on" if store_path else ""
@@ -63,6 +66,8 @@ def command(names: tuple[str, ...], rigor: str, subjects: tuple[str, ...], worke
         store.close()
     if as_json:
         click.echo(json.dumps([report.as_dict(v) for v in verdicts]))
+    elif table:
+        click.echo(tables.FORMATS[table](verdicts), nl=False)
     else:
         _print(verdicts, [c for c in checks if c not in [v.check for v in verdicts]], damage)
         if saboteurs:

@@ -24,7 +24,7 @@ def call(*args):
 def test_help_lists_every_command():
     said = call("--help")
     assert said.exit_code == 0
-    for name in ("papers", "check", "figure", "solve", "new", "store", "tighten"):
+    for name in ("papers", "check", "figure", "report", "solve", "new", "store", "tighten", "completion"):
         assert name in said.output
         assert call(name, "--help").exit_code == 0
 
@@ -46,6 +46,7 @@ def test_check_prints_verdicts_controls_and_a_matrix(tmp_path):
     assert "saboteur" in said.output
     again = json.loads(call("check", "hyq/C2", "--workers", 0, "--store", store, "--json").output)
     assert again[0]["verdict"] == "SUPPORTED"
+    assert "| hyq | C2 |" in call("check", "hyq/C2", "--workers", 0, "--store", store, "--table", "markdown").output
     assert "digest" in call("store", "status", store).output
     assert call("store", "verify", store, "--recompute", 1).exit_code == 0
     assert "3 rows" in call("store", "export", store, tmp_path / "rows.jsonl").output
