@@ -74,7 +74,7 @@ def solve_l1(model: TabularMDP, radius: Any, tol: float | None = None) -> Soluti
 
 
 def worst_in_ball(P: np.ndarray, radius: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """argmin of <p, v> over |p - P(.|s, a)|_1 <= radius(s, a): mass moves from the best successors to the worst.
+    """argmin of <p, v> over ``|p - P(.|s, a)|_1 <= radius(s, a)``: mass moves from the best successors to the worst.
 
     Parameters
     ----------
