@@ -1,6 +1,6 @@
 """Hy-Q held to its claims: the decomposition, the transfer coefficient, the sure bounds, and the lock.
 
-The card's log-log slopes of C4 and C5 are replaced by the judge's rate rule and by bounds that hold with high
+Log-log slopes, often read off for C4 and C5, are replaced by the judge's rate rule and by bounds that hold with high
 probability. Reference value corrected: the third term of C1 on the formula instance is 2.0388932961815374, not
 2.0388931961815374 (the identity itself decides between them).
 """

@@ -1,6 +1,6 @@
 """Value iteration, policy iteration and their lemmas held to their claims, in rationals wherever no logarithm enters.
 
-In evidence EXACT nothing is forgiven: worlds are the rationals that their floats are. The tight instances of the card
+In evidence EXACT nothing is forgiven: worlds are the rationals that their floats are. The tight instances
 are checks of their own, and lie among the searched worlds of the bounds that they are tight for.
 """
 
@@ -270,7 +270,7 @@ CHECKS = (
            one_step_loss="without 1/(1-gamma)", halved_loss="without the factor 2"),
     _check("C3-tight", "identity", "Both bounds of C3 are attained: state 1 stays and pays 1, state 0 stays for "
            "gamma (1 - 2 eps) or goes to state 1 for nothing, V = V* + (eps, -eps), the tie broken to staying.",
-           "the instance of the card, with dyadic numbers", "derived", "loss_bounds", TIES, greedy_tie, Sure("EXACT"),
+           "this instance, in dyadic numbers", "derived", "loss_bounds", TIES, greedy_tie, Sure("EXACT"),
            "With gamma = .9, r = .882 and V = (9.01, 9.99) the actions tie in real numbers only: read as the "
            "rationals that the nearest floats are, the other action is ahead by 4e-16, and greedy loses nothing.",
            one_step_loss="without 1/(1-gamma)", halved_loss="without the factor 2"),
@@ -304,7 +304,7 @@ CHECKS = (
            "simulation_bound", errors, model_error, SURE,
            one_factor_less="gamma eps_P/(2 (1-gamma))", rewards_alone="eps_r/(1-gamma)"),
     _check("C7-tight", "identity", "State 0 pays 1 and stays, its model leaks with probability e to a state that "
-           "pays nothing: bound/error = 1 + gamma e/(1-gamma), which tends to 1.", "the instance of the card",
+           "pays nothing: bound/error = 1 + gamma e/(1-gamma), which tends to 1.", "this instance",
            "derived", "simulation_bound", LEAKS, leak, Sure("EXACT"),
            one_factor_less="gamma eps_P/(2 (1-gamma))", whole_norm="eps_P in place of eps_P/2"),
     _check("C8", "identity", "sum d = 1, <d, r>/(1-gamma) = V(rho), and sum_a d(z, a) = (1-gamma) rho(z) + "

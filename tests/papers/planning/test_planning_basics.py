@@ -66,7 +66,7 @@ def test_reference_values_of_policy_iteration():
 def test_reference_values_of_the_lemmas():
     close(pb.performance_difference(*ARRAYS, CARD.rho, PI, UNIFORM), 0.26378534968349876)
     close(pb.iteration_bound(4, 3, 0.9), 192.20680743952371)
-    assert pb.iteration_bound(6, 3, 0.99) == pytest.approx(5538, abs=0.5)       # the card gives four digits
+    assert pb.iteration_bound(6, 3, 0.99) == pytest.approx(5538, abs=0.5)       # given in four digits
     stay, leaks = lower_bounds.leaking(0.0), lower_bounds.leaking(0.01)
     one = np.ones((2, 1))
     assert pb.simulation(stay.P, stay.r, 0.9, stay.rho, one, leaks.P, leaks.r) == pytest.approx(-0.82569, abs=5e-6)
