@@ -93,8 +93,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             raise ValueError("a bare array")
         with found as data:
             return {k: data[k] for k in data.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError,
-            RuntimeError) as e:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as e:
         raise MdpkitError("path", "a readable .npz", str(path)) from e
 
 

@@ -105,6 +105,7 @@ def solve(model: TabularMDP, costs: Any, limits: Any, tol: float | None = None) 
         n += 1
         weights, lam = _master(columns, b)
         above = columns.add(model.r - np.tensordot(lam, c, 1), lam) + float(lam @ b)
+        above += (len(b) + 4) * 2.0**-52 * (abs(above) + float(lam @ np.abs(b)))       # two sums, rounded up
         if above < hi:
             hi, prices = above, lam
         lo, mixed, spent = _within(columns, weights, safe, b)
