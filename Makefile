@@ -10,7 +10,7 @@ reproduce: $(READY)           ## every claim judged at rigor quick, every figure
 	$(BIN)/mdpkit report --store $(OUT)/rows.sqlite --out $(OUT)/report
 
 test: $(READY) lint           ## the whole suite
-	$(BIN)/pytest -n 2 --dist loadgroup --max-worker-restart 0 --timeout 300
+	$(BIN)/pytest -n 2 --dist loadgroup --max-worker-restart 0 --timeout 600 --durations 12
 
 lint: $(READY)
 	$(BIN)/ruff check .

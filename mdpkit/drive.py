@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mdpkit import validate
+from mdpkit.crossing import enter
 from mdpkit.errors import AccessDenied, MdpkitError
 from mdpkit.records import Trace
 from mdpkit.worlds.faults import broken
@@ -96,7 +97,7 @@ def _like(log: Any, rows: tuple[np.ndarray, ...]) -> Any:
 
 def _enter(access: Any, kernel: Callable, args: tuple) -> Any:
     try:
-        answer = kernel(access._world, *args)
+        answer = enter(kernel, access._world, *args)
     except Exception as e:                       # numba's TypingError, or AttributeError when interpreted
         verb = _missing_verb(e)
         if verb is not None:

@@ -7,12 +7,17 @@ of "y, z were shown at x and y won"; log pi and log pi_ref are (X, Y), rho (X,):
     logistic    q softplus(-h) + (1 - q) softplus(h)      Bradley-Terry likelihood, DPO; q < 1 smooths labels, and
                                                           q = (1 - e)/(1 - 2 e) corrects flips of probability e
     squared     (h - target)^2                            IPO, with scores log(pi/pi_ref), target 1/(2 tau)
+    hinge       max(0, margin - h)                        SLiC
+    exo         KL((sigmoid(h), sigmoid(-h)) || (1 - e, e))   EXO on pairs, labels softened by e
     reverse_kl  sum_x rho KL(pi(.|x) || pi_ref(.|x))
     forward_kl  sum_x rho KL(pi_ref(.|x) || pi(.|x))
 
-Slopes of the first two are in h, and `pairwise` carries them to the scores; those of the others are in the logits of
+Slopes of the first four are in h, and `pairwise` carries them to the scores; those of the others are in the logits of
 pi. A gradient in scores sums to 0 at each prompt: the same numbers, times beta, are the gradient in the logits of a
 policy whose implicit rewards the scores are, since its normaliser cancels in h.
+
+Under another divergence, sum_y pi_ref f(pi/pi_ref) in place of the KL, the implicit reward is beta f'(pi/pi_ref): see
+`f_reward`.
 
 `normalise`, `add_logistic` and `add_reverse_kl` are the same for loops of many small steps, compiled.
 """
@@ -61,6 +66,50 @@ def squared(h: Any, target: Any) -> tuple[Any, Any]:
     return off * off, 2.0 * off
 
 
+def hinge(h: Any, margin: float = 1.0) -> tuple[Any, Any]:
+    """max(0, margin - h) and its slope, -1 below the margin and 0 from there on."""
+    short = margin - h
+    return np.maximum(short, 0.0), np.where(short > 0, -1.0, 0.0)
+
+
+def exo(h: Any, e: float) -> tuple[Any, Any]:
+    """KL of Bernoulli(sigmoid(h)) from Bernoulli(1 - e), and its slope s (1 - s) (h - log((1 - e)/e)), s = sigmoid(h).
+
+    Parameters
+    ----------
+    h : array
+    e : float in (0, 1)
+        Softening of the label; the minimiser is h = log((1 - e)/e).
+    """
+    s, low = sigmoid(h), sigmoid(-h)
+    value = -s * (softplus(-h) + math.log1p(-e)) - low * (softplus(h) + math.log(e))
+    return value, s * low * (h - (math.log1p(-e) - math.log(e)))
+
+
+F_DIVERGENCES = ("reverse-kl", "forward-kl", "jensen-shannon", "chi2")
+
+
+def f_reward(log_u: Any, divergence: str, beta: float) -> tuple[Any, Any]:
+    """beta f'(u) of log-ratios log u = log(pi/pi_ref), and its slope in log u.
+
+    f is u log u (reverse KL), -log u (forward), u log u - (1 + u) log((1 + u)/2) (Jensen-Shannon) and (u - 1)^2 / 2;
+    constants of f' cancel in margins and are left out.
+
+    Raises
+    ------
+    MdpkitError
+        No such divergence.
+    """
+    validate.choice("divergence", divergence, F_DIVERGENCES)
+    if divergence == "reverse-kl":
+        return beta * log_u, beta * np.ones_like(log_u)
+    if divergence == "forward-kl":
+        return -beta * np.exp(-log_u), beta * np.exp(-log_u)
+    if divergence == "jensen-shannon":
+        return -beta * softplus(-log_u), beta * sigmoid(-log_u)
+    return beta * np.exp(log_u), beta * np.exp(log_u)
+
+
 def margins(scores: Any) -> Any:
     """h[..., y, z] = scores[..., y] - scores[..., z]."""
     return scores[..., :, None] - scores[..., None, :]
@@ -93,6 +142,12 @@ def log_softmax(theta: Any) -> Any:
     """log of the softmax over the last axis."""
     low = theta - theta.max(-1, keepdims=True)
     return low - np.log(np.exp(low).sum(-1, keepdims=True))
+
+
+def log_sum_exp(theta: Any) -> Any:
+    """log sum exp over the last axis."""
+    top = theta.max(-1)
+    return top + np.log(np.exp(theta - top[..., None]).sum(-1))
 
 
 def gibbs(log_ref: Any, r: Any, beta: float) -> Any:

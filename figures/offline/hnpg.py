@@ -18,6 +18,7 @@ from figures.engine import style
 from mdpkit.access import Episodes
 from mdpkit.data import draw_tuples
 from mdpkit.instances.locks import discounted_lock, discounted_lock_value
+from mdpkit.measure.plain import discounted_values
 from mdpkit.measure.values import optimal_start_value
 from mdpkit.models.tabular import EpisodicMDP
 from theory_checks.offline.hnpg import (
@@ -30,7 +31,6 @@ from theory_checks.offline.hnpg import (
     lock_data,
     lock_params,
 )
-from theory_checks.policy_gradient.npg import values
 
 RUNS, SEEDS, SAMPLE = 32, 16, 400
 NAMES = {"hybrid": "HAC: both", "online": r"rollouts alone ($m_{\rm off}=0$)", "offline": r"data alone ($\lambda=0$)"}
@@ -43,7 +43,7 @@ def compute(rows: Any) -> dict[str, np.ndarray]:
            for name in ("hybrid", "online")}
     m, data = discounted_lock(L, A_LOCK, GAMMA_LOCK), lock_data()
     alone = hnpg.run(Episodes(m, np.random.default_rng(0)), data, lock_params(data.n, 0), np.random.default_rng(1))
-    share = values(m, _policies(alone))[0][:, 0] / discounted_lock_value(L, GAMMA_LOCK)[0]
+    share = discounted_values(m.P, m.r, m.gamma, _policies(alone))[0][:, 0] / discounted_lock_value(L, GAMMA_LOCK)[0]
     out["lock offline"] = np.repeat(share[None], 3, 0)
     for name, sizes in (("hybrid", (SAMPLE, SAMPLE)), ("online", (0, SAMPLE)), ("offline", (SAMPLE, 0))):
         out[f"drift {name}"] = np.percentile([_drift(seed, *sizes) for seed in range(SEEDS)], (25, 50, 75), axis=0)
@@ -55,7 +55,8 @@ def _drift(seed: int, m_off: int, m_on: int) -> np.ndarray:
     data = draw_tuples(EpisodicMDP.stationary(m.P, m.r, m.rho, 1), DRIFT_LAW[None], SAMPLE, logged)
     access = Episodes(m, world, bounds={"phi": drift_features(False)})
     params = Params(30, 1.0, m_off, m_on, 1.0, 50, 100, -20.0, 20.0)
-    return values(m, _policies(hnpg.run_linear(access, data, params, own)))[0] @ m.rho / optimal_start_value(m)
+    pi = _policies(hnpg.run_linear(access, data, params, own))
+    return discounted_values(m.P, m.r, m.gamma, pi)[0] @ m.rho / optimal_start_value(m)
 
 
 def _policies(result: Any) -> np.ndarray:

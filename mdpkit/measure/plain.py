@@ -1,7 +1,7 @@
-"""Values and occupancies of episodic models given as bare arrays, floats or rationals (`mdpkit.rational`), uncertified.
+"""Values and occupancies of models given as bare arrays, floats or rationals (`mdpkit.rational`), uncertified.
 
 For claims that are checked without rounding and for proofs' own quantities; models have `mdpkit.measure.values` and
-`mdpkit.measure.occupancy`. Throughout P (H, S, A, S), r (H, S, A), rho (S,), pi (H, S, A).
+`mdpkit.measure.occupancy`. Throughout P (H, S, A, S), r (H, S, A), rho (S,), pi (H, S, A), but for `discounted_values`.
 """
 
 from __future__ import annotations
@@ -46,3 +46,10 @@ def state_coverage(P: np.ndarray, rho: np.ndarray, mu: np.ndarray, pi: np.ndarra
     d = state_law(P, rho, pi)
     return [math.inf if ((mu[h] == 0) & (d[h] > 0)).any() else (d[h][mu[h] > 0] / mu[h][mu[h] > 0]).max()
             for h in range(len(mu))]
+
+
+def discounted_values(P: np.ndarray, r: np.ndarray, gamma: float, pi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """V (n, S) and Q (n, S, A), floats, of policies pi (n, S, A), each in its kernel P (n, S, A, S) or one for all."""
+    flow = np.eye(r.shape[-2]) - gamma * np.einsum("...sa,...sat->...st", pi, P)
+    V = np.linalg.solve(flow, (pi * r).sum(-1)[..., None])[..., 0]
+    return V, r + gamma * np.einsum("...sat,...t->...sa", P, V)

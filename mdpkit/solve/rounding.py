@@ -25,6 +25,17 @@ def backup_error(n: int, r: float, gamma: float, v: float) -> float:
     return higham(n + 2) * (r + gamma * v) * (1.0 + 8 * U) + TINY
 
 
+def advantage_error(S: int, A: int, gamma: float, T: int) -> float:
+    """How far a computed A^pi may be from that of the softmax of the table as stored, rewards in [0, 1].
+
+    Elimination with partial pivoting solves a system whose matrix is off by S^2 2^(S-1) gamma_{3S} of its norm, which
+    is at most 2 (Higham 2002, theorem 9.5); the chain, its rewards and the softmax, whose exponents are rounded, move
+    it by gamma_{A^2 + 16 A + 64} more; and 1/(1-gamma) multiplies that, and V itself. Adding to a table T times rounds
+    at most T units of its last size, as if A had been off by T u/(1-gamma). A takes V twice, and r + gamma P V once.
+    """
+    return 4 * higham(3 * S**3 * 2**S + A**2 + 16 * A + T + 64) / (1 - gamma) ** 2
+
+
 def outward(lo: np.ndarray, hi: np.ndarray, pad: float) -> tuple[np.ndarray, np.ndarray]:
     """lo - pad rounded down and hi + pad rounded up."""
     return np.nextafter(lo - pad, -math.inf), np.nextafter(hi + pad, math.inf)

@@ -93,7 +93,7 @@ def test_bad_calls_say_what_is_wrong(name):
 
 def test_an_error_ends_in_code_2_and_one_line():
     said = subprocess.run([sys.executable, "-m", "mdpkit.cli", "check", "hyk"], capture_output=True, text=True,
-                          timeout=60)
+                          timeout=240)
     assert said.returncode == 2
     assert said.stderr.startswith("error: SLUG must be") and said.stderr.count("\n") == 1
 
@@ -116,7 +116,7 @@ def test_a_new_paper_runs_as_it_is(tmp_path):
     assert call("new", "fresh-paper", "--family", "exploration", "--root", tmp_path).exit_code == 0
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
     run = lambda *args: subprocess.run([sys.executable, *args], cwd=tmp_path, env=env, capture_output=True, text=True,
-                                       timeout=120)
+                                       timeout=240)
     said = run("-m", "mdpkit.cli", "check", "fresh-paper", "--workers", "0")
     assert said.returncode == 0, said.stdout + said.stderr
     assert "counts twice: caught" in said.stdout

@@ -56,6 +56,46 @@ def test_slopes_are_derivatives(h):
         assert abs(high(loss(h)[1]) - mpmath.diff(true, high(h))) < FEW * 100     # slopes of at most 85
 
 
+@pytest.mark.parametrize("h", H)
+@pytest.mark.parametrize("e", [1e-3, 0.25, 0.5])
+def test_exo_is_a_divergence_of_two_coins(h, e):
+    value, slope = losses.exo(h, e)
+    s, e_ = 1 / (1 + mpmath.exp(-high(h))), high(e)
+    true = s * mpmath.log(s / (1 - e_)) + (1 - s) * mpmath.log((1 - s) / e_)
+    assert abs(high(value) - true) <= FEW * (abs(high(h)) + abs(mpmath.log(e_)))      # sums of terms of that size
+    wanted = s * (1 - s) * (high(h) - mpmath.log((1 - e_) / e_))
+    assert abs(high(slope) - wanted) <= FEW * s * (1 - s) * (abs(high(h)) + abs(mpmath.log(e_)))
+
+
+def test_exo_and_hinge_have_their_minima_and_slopes():
+    for e in (1e-3, 0.25):
+        best = np.log((1 - e) / e)
+        assert abs(losses.exo(best, e)[0]) < FEW * best and abs(losses.exo(best, e)[1]) < FEW * best
+    for h, e in ((-3.0, 0.1), (0.5, 0.25), (9.0, 0.01)):
+        true = mpmath.diff(lambda x, e=e: (lambda s: s * mpmath.log(s / (1 - high(e))) + (1 - s) * mpmath.log(
+            (1 - s) / high(e)))(1 / (1 + mpmath.exp(-x))), high(h))
+        assert abs(high(losses.exo(h, e)[1]) - true) < FEW * 10
+    value, slope = losses.hinge(np.array([-1.0, 0.5, 1.0, 3.0]), 1.0)
+    assert value.tolist() == [2.0, 0.5, 0.0, 0.0] and slope.tolist() == [-1.0, -1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("divergence", losses.F_DIVERGENCES)
+@pytest.mark.parametrize("log_u", [-40.0, -1.0, 0.0, 0.5, 40.0])
+def test_rewards_of_other_divergences_are_derivatives(divergence, log_u):
+    f = {"reverse-kl": lambda u: u * mpmath.log(u), "forward-kl": lambda u: -mpmath.log(u),
+         "jensen-shannon": lambda u: u * mpmath.log(u) - (1 + u) * mpmath.log((1 + u) / 2),
+         "chi2": lambda u: (u - 1) ** 2 / 2}[divergence]
+    slope_of_f = lambda x: mpmath.diff(f, mpmath.exp(x))
+    value, slope = losses.f_reward(log_u, divergence, 0.5)
+    value_at_one = losses.f_reward(0.0, divergence, 0.5)[0]
+    true = (slope_of_f(high(log_u)) - slope_of_f(high(0))) / 2           # constants cancel in margins
+    size = max(abs(true), abs(high(value)), abs(high(log_u)), 1)
+    assert abs(high(value) - high(value_at_one) - true) <= 4 * FEW * size
+    assert abs(high(slope) - mpmath.diff(slope_of_f, high(log_u)) / 2) <= 4 * FEW * max(abs(high(slope)), mpmath.mpf(10) ** -20)
+    with pytest.raises(MdpkitError, match="divergence"):
+        losses.f_reward(0.0, "renyi", 1.0)
+
+
 def tilted(scale):
     return losses.log_softmax(scale * np.array([[1.0, -1.0, 0.25, 0.0], [0.0, 0.5, -1.0, 0.75]]))
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
+
+from mdpkit.rational import fraction
 
 
 def excess(row: dict) -> Any:
@@ -26,3 +29,18 @@ def tightness(row: dict) -> float:
     if measured == 0:
         return 0.0
     return measured / below if below and math.isfinite(below) else (0.0 if below else math.inf)
+
+
+def exact_row(measured: Any, bound: Any) -> dict:
+    """A row of rationals."""
+    return {"measured": fraction(measured), "bound": fraction(bound)}
+
+
+def worst(rows: Iterable[dict]) -> dict:
+    """The row that violates most, or else the one nearest to its bound."""
+    return max(rows, key=lambda row: (max(excess(row), 0), tightness(row)))
+
+
+def worst_of(*pairs: tuple[Any, Any]) -> dict:
+    """The worst of (measured, bound), in rationals."""
+    return worst(exact_row(measured, bound) for measured, bound in pairs)

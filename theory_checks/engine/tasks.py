@@ -21,7 +21,6 @@ from theory_checks.engine import codec
 from theory_checks.engine.claims import Check
 
 ROOT = 20_261_121           # the root of all seeds, fixed before the first run
-SEARCH = "search"
 
 
 @dataclass(frozen=True)
@@ -123,11 +122,29 @@ def run(task: Task, subject: Callable | None = None, check: Check | None = None)
             row = _search(check, setting, subject, task, rng)
         else:
             row = dict(check.measure(setting, subject, rng))
-        return codec.encode(row)
+        return codec.encode({**row, "marked": True} if check.marked else row)
     except MemoryError:
         raise
     except (Exception, SystemExit) as e:
         return {"error": f"{type(e).__name__}: {e}"[:500]}
+
+
+def in_world(check: Check, setting: Mapping[str, Any], subject: Callable, seed: int) -> Callable[[Any], dict]:
+    """The measure of a search, as a function of its world alone; ``seed`` is that of the search."""
+    world_seed = np.random.SeedSequence(seed)
+
+    def measure(world: Any) -> dict[str, Any]:
+        settings = {**world, **setting} if isinstance(world, Mapping) else world
+        return dict(check.measure(settings, subject, np.random.default_rng(world_seed)))
+
+    return measure
+
+
+def measure_again(task: Task, world: Any) -> dict[str, Any]:
+    """The row of a searching task in one world that its search has met."""
+    check = find_check(task.slug, task.claim)
+    seed = int(task.generator().integers(0, 2**62))
+    return in_world(check, codec.decode(_json(task.world)), resolve(task.subject), seed)(world)
 
 
 def _search(check: Check, setting: Mapping[str, Any], subject: Callable, task: Task,
@@ -135,12 +152,7 @@ def _search(check: Check, setting: Mapping[str, Any], subject: Callable, task: T
     from theory_checks.engine.search import search
 
     seed = int(rng.integers(0, 2**62))
-    world_seed = np.random.SeedSequence(seed)
-
-    def measure(world: Any) -> dict[str, Any]:
-        settings = {**world, **setting} if isinstance(world, Mapping) else world
-        return dict(check.measure(settings, subject, np.random.default_rng(world_seed)))
-
+    measure = in_world(check, setting, subject, seed)
     examples = getattr(check.judge, "examples", 100)
     strategy = check.worlds()  # type: ignore[operator]
     # a saboteur is to be caught, not explained: only a subject's counterexample is worth shrinking

@@ -23,9 +23,10 @@ from mdpkit.kernels.backup import returns_of_laws
 from mdpkit.measure.values import optimal_start_value
 from mdpkit.models.games import MarkovGame
 from mdpkit.models.tabular import EpisodicMDP
+from mdpkit.octets import normalised, octets
 from mdpkit.rational import exact, fraction
 from mdpkit.solve.rounding import higham
-from theory_checks.engine.claims import Check, Claim, Saboteur
+from theory_checks.engine.claims import Check, Claim, Saboteur, marked
 from theory_checks.engine.judges import HighProbability, Rate, Separation, Sure
 
 TWINS = "theory_checks.models._contrastive_ucb_twins"
@@ -78,37 +79,27 @@ def guarded(game: bool, H: int = 3) -> tuple[EpisodicMDP | MarkovGame, tuple[np.
     return MarkovGame(phi[0].reshape(H, 2, 2, 2, 2), np.stack([pay, -pay]), [1.0, 0.0]), models
 
 
-def _bytes(draw: st.DrawFn, *shape: int) -> np.ndarray:
-    n = int(np.prod(shape))
-    return np.frombuffer(draw(st.binary(min_size=n, max_size=n)), np.uint8).astype(float).reshape(shape)
-
-
-def _law(weights: np.ndarray) -> np.ndarray:
-    weights[..., 0] += weights.sum(-1) == 0
-    return weights / weights.sum(-1, keepdims=True)
-
-
 @st.composite
 def labelled(draw: st.DrawFn) -> dict[str, Any]:
     """A law P, a negative law, and f > 0, not normalised; labels are 1 with probability 1/2."""
     S = draw(st.integers(1, 5))
-    x = _bytes(draw, 3, S)
-    return {"P": _law(x[0] % 9), "law": _law(1 + x[1] % 9), "f": (1 + x[2] % 64) / 16, "positive": 0.5}
+    x = octets(draw, 3, S)
+    return {"P": normalised(x[0] % 9), "law": normalised(1 + x[1] % 9), "f": (1 + x[2] % 64) / 16, "positive": 0.5}
 
 
 @st.composite
 def low_ranks(draw: st.DrawFn) -> dict[str, Any]:
     """Weights of P (S, A, S) = phi W of rank at most d, and of a negative law."""
     S, A, d = (draw(st.integers(*ends)) for ends in ((3, 5), (1, 3), (1, 3)))
-    W, law = _bytes(draw, d, S) % 5 + np.eye(d, S), _bytes(draw, S) % 7 + 1
-    return {"phi": _bytes(draw, S, A, d) % 4 + 1, "W": W, "law": law}
+    W, law = octets(draw, d, S) % 5 + np.eye(d, S), 1.0 * octets(draw, S) % 7 + 1
+    return {"phi": octets(draw, S, A, d) % 4 + 1, "W": W, "law": law}
 
 
 @st.composite
 def models(draw: st.DrawFn) -> dict[str, Any]:
     """A zero-sum game with rewards in [0, 1], and a model of it that is wrong by a mixture."""
     m = draw(strategies.markov_games(max_states=3, max_horizon=3))
-    noise = _law(_bytes(draw, *m.P.shape) % 9 + 1)
+    noise = normalised(octets(draw, *m.P.shape) % 9 + 1)
     return {"P": m.P, "r": (m.r[0] + 1) / 2, "rho": m.rho, "noise": noise,
             "mix": draw(st.sampled_from([0.0, 0.125, 0.5, 1.0])), "scale": 1.0}
 
@@ -149,6 +140,7 @@ def ranks(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     return {"measured": max(abs(rank(f) - rank(P)), rank(np.concatenate([P, f], axis=1)) - rank(P)), "bound": 0}
 
 
+@marked
 def errors(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3: n times the mean L1 error of a row at each of `HORIZONS`, negatives uniform on some first states."""
     phi, W = two_factors()
@@ -184,6 +176,7 @@ def best_responses(P: np.ndarray, r: np.ndarray, mu: np.ndarray, nu: np.ndarray)
     return high, low
 
 
+@marked
 def sandwich(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C4 at all (h, s): best responses to either marginal against U and L, and the gap against the width."""
     P, r, rho, mix = (world[k] for k in ("P", "r", "rho", "mix"))
@@ -204,6 +197,7 @@ def _opened(m: Any, rng: np.random.Generator, **bounds: Any) -> tuple[Episodes, 
     return Episodes(m, rng, grant=("r", "rho"), bounds=bounds), np.random.default_rng(int(rng.integers(0, 2**62)))
 
 
+@marked
 def game_run(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C4-run, C4-low-rank: is the gap of the pair returned at most its width, and below 0.1?"""
     m, pairs = guarded(True) if world["low_rank"] else (formula.game(3, 2, 2, 3), None)
@@ -218,6 +212,7 @@ def _gaps(m: Any, laws: np.ndarray) -> np.ndarray:
     return 1 - returns_of_laws(*m.rows, m.r, m.rho, np.ascontiguousarray(laws)) / optimal_start_value(m)
 
 
+@marked
 def low_rank_run(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C5-low-rank: is the gap of the last policy below 0.05?"""
     m, pairs = guarded(False)
@@ -233,6 +228,7 @@ def gap_curve(K: int, alpha: float, seen: int, subject: Callable, rng: np.random
     return _gaps(chain(), trace.policies)[trace.index]
 
 
+@marked
 def two_runs(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C5, C5-bonus: is the mean last gap below the first limit in one run, above the second in the other?"""
     curves = [gap_curve(world["K"], *of, subject, rng) for of in zip(world["alphas"], world["seen"])]

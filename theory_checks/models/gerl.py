@@ -5,6 +5,7 @@ Slopes of the certificate are judged by the rate rule on N D_N, of order sqrt(N)
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from functools import cache
@@ -13,19 +14,20 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from algorithms.models import gerl
 from algorithms.models.gerl import Factors, Params
-from mdpkit import strategies, validate
+from mdpkit import strategies
 from mdpkit.access import Episodes
 from mdpkit.instances import formula
 from mdpkit.models.games import MarkovGame
+from mdpkit.octets import law, octets
 from mdpkit.rational import exact, fraction, rational
 from mdpkit.solve.rounding import higham
-from theory_checks.engine.claims import Check, Claim, Saboteur
+from theory_checks.engine.claims import Check, Claim, Saboteur, marked
 from theory_checks.engine.judges import HighProbability, Rate, Separation, Sure
 
+sparse = functools.partial(law, weights=(0, 0, 1, 1, 4))
 TWINS = "theory_checks.models._gerl_twins"
 HORIZONS = (25, 50, 100, 200)
 DRAWN = np.unique(np.geomspace(1, 199, 40).astype(np.int64))       # iterations that the figure draws
@@ -88,27 +90,19 @@ def models(draw: st.DrawFn) -> dict[str, Any]:
     """A game of two or three players with rewards in [0, 1], and a model of it that is wrong by a mixture."""
     players = draw(st.sampled_from([2, 2, 3]))
     m = draw(strategies.markov_games(max_states=3, max_horizon=3, players=players, zero_sum=False))
-    noise = draw(arrays(np.int64, m.P.shape, elements=st.integers(0, 8), fill=st.nothing())) + 1.0
-    return {"model": MarkovGame(m.P, (m.r + 1) / 2, m.rho), "noise": noise / noise.sum(-1, keepdims=True),
+    return {"model": MarkovGame(m.P, (m.r + 1) / 2, m.rho), "noise": law(draw, *m.P.shape, weights=range(1, 10)),
             "mix": draw(st.sampled_from([0.0, 0.125, 0.5, 1.0])), "scale": 1.0}
-
-
-def _law(draw: st.DrawFn, *shape: int) -> np.ndarray:
-    x = draw(arrays(np.int64, shape, elements=st.sampled_from([0, 0, 1, 1, 4]), fill=st.nothing())) + 0.0
-    x[..., 0] += x.sum(-1) == 0
-    return validate.simplex("law", x / x.sum(-1, keepdims=True), shape)
 
 
 @st.composite
 def low_ranks(draw: st.DrawFn) -> dict[str, Any]:
     """phi, w, the law q of the data, a joint policy that is often deterministic, and g >= 0, often 0 off the policy."""
     S, J, d = (draw(st.integers(1, k)) for k in (3, 4, 3))
-    pi = _law(draw, S, J)
+    pi = sparse(draw, S, J)
     pi = np.eye(J)[pi.argmax(-1)] if draw(st.booleans()) else pi
-    g = draw(arrays(np.int64, (S, J), elements=st.integers(0, 4), fill=st.nothing())) / 4 * (
-        pi > 0 if draw(st.booleans()) else 1)
-    q = _law(draw, S * J).reshape(S, J)
-    return {"phi": _law(draw, S, J, d), "w": _law(draw, d, S), "q": q, "pi": pi, "g": g,
+    g = octets(draw, S, J) % 5 / 4 * (pi > 0 if draw(st.booleans()) else 1)
+    q = sparse(draw, S * J).reshape(S, J)
+    return {"phi": sparse(draw, S, J, d), "w": sparse(draw, d, S), "q": q, "pi": pi, "g": g,
             "n": draw(st.sampled_from([1.0, 16.0, 4096.0])), "lam": draw(st.sampled_from([2.0**-10, 1.0]))}
 
 
@@ -116,7 +110,7 @@ def low_ranks(draw: st.DrawFn) -> dict[str, Any]:
 def factor_pairs(draw: st.DrawFn) -> dict[str, Any]:
     """Two laws for each of up to four factors."""
     M, v = draw(st.integers(1, 4)), draw(st.integers(1, 3))
-    return {"p": _law(draw, M, v), "q": _law(draw, M, v)}
+    return {"p": sparse(draw, M, v), "q": sparse(draw, M, v)}
 
 
 # ---------------------------------------------------------------------------------------- measures
@@ -145,6 +139,7 @@ def gaps(m: MarkovGame, policies: np.ndarray) -> np.ndarray:
     return ((best - V)[:, :, 0] @ m.rho).max(-1)
 
 
+@marked
 def sandwich(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C1 at all (h, s): best deviation against U, L against the value, and the gap against D."""
     m, mix = world["model"], world["mix"]
@@ -182,6 +177,7 @@ def likeliest(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     return {"measured": float((counts.sum(-1) * tv * tv).sum()), "bound": 2 * math.log(K / world["delta"])}
 
 
+@marked
 def lock_run(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3: does the smallest certificate so far hold at every n, and is the gap at the end below 0.05?"""
     m = lock(world["H"])
@@ -190,6 +186,7 @@ def lock_run(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
             "curves": {"certificate": best[DRAWN - 1], "gap": gap[DRAWN - 1]}}
 
 
+@marked
 def formula_run(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3-rate: the gap after 150 iterations, and N D_N."""
     m = formula.game(3, 2, 2, 3, zero_sum=False)
@@ -199,6 +196,7 @@ def formula_run(world: dict, subject: Callable, rng: np.random.Generator) -> dic
             "curves": {"certificate": best[DRAWN - 1], "gap": gap[DRAWN - 1]}}
 
 
+@marked
 def other_forms(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3-model-based, C3-model-free, C4-run: the certificate of what is returned, and a gap below 0.05."""
     phi, w = lock_class(world["H"])

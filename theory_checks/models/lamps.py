@@ -19,15 +19,17 @@ from mdpkit import rational
 from mdpkit.access import Episodes
 from mdpkit.data import draw_tuples
 from mdpkit.instances.formula import stationary
+from mdpkit.measure.plain import discounted_values
 from mdpkit.measure.values import optimal_action_value
 from mdpkit.models.convert import to_episodic
 from mdpkit.models.tabular import TabularMDP
+from mdpkit.octets import law, octets, small_mdp
 from mdpkit.rational import exact, fraction
 from mdpkit.records import Result
-from mdpkit.solve.rounding import higham
-from theory_checks.engine.claims import Check, Claim, Saboteur
+from mdpkit.solve.rounding import advantage_error, higham
+from theory_checks.engine.claims import Check, Claim, Saboteur, marked
 from theory_checks.engine.judges import Expectation, HighProbability, Rate, Separation, Sure
-from theory_checks.policy_gradient.npg import advantage_error, law, octets, small_mdp, worst
+from theory_checks.engine.rows import worst
 
 TWINS = "theory_checks.models._lamps_twins"
 HORIZONS = (37, 75, 150, 300)
@@ -150,12 +152,13 @@ def two_models() -> tuple[Any, ...]:
     return kernels[0], kernels[1:], exact(r) / 20, gamma, exact(np.eye(5)[0])
 
 
+@marked
 def sure_regret(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C4: sum over i <= t of E_{d*} A^ of pi_i in M_i against the bound, and the gaps against what follows, each t."""
     m, eta, pi_star = world["model"], world["eta"], world["pi_star"]
     result = _run(m, world["nu"].reshape(m.S, m.A), subject, Params(world["T"], world["m"], eta), rng)
     pi, M = result.trace.policies[result.trace.index], result.trace.info["learnt"]      # type: ignore[union-attr]
-    V = _values(m, M, pi)
+    V = discounted_values(M, m.r, m.gamma, pi)[0]
     d_star = lamps.occupancy(m.dense, m.gamma, m.rho, pi_star)
     ahead = m.r + m.gamma * (M @ V[:, None, :, None])[..., 0] - V[:, :, None]
     wrong = ((m.dense - M) @ V[:, None, :, None])[..., 0]
@@ -168,7 +171,7 @@ def sure_regret(world: dict, subject: Callable, rng: np.random.Generator) -> dic
     gaps = np.cumsum(((d_star - d) * m.r).sum((1, 2))) / (1 - m.gamma)
     # an advantage errs by e, in the run and here: t (2 e) each, in the square of the Q by 2 e Vmax; rows of a model
     # sum to 1 up to 4 S roundings, which moves a value by 4 S u/(1-gamma)^2 < e; occupancies are solved like values
-    e = advantage_error(m, world["T"])
+    e = advantage_error(m.S, m.A, m.gamma, world["T"])
     slack = t * e * (6 + eta / (1 - m.gamma)) + higham(64) * bounds
     rows = [{"measured": float(a), "bound": float(b), "slack": float(c)} for a, b, c in zip(total, bounds, slack)]
     rows += [{"measured": float(a), "bound": float(b + c) / (1 - m.gamma), "slack": float(x) / (1 - m.gamma)}
@@ -176,6 +179,7 @@ def sure_regret(world: dict, subject: Callable, rng: np.random.Generator) -> dic
     return worst(rows)
 
 
+@marked
 def formula_run(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C4-rate: the true gap of each policy of a run on F(4, 3), summed, and its mean over the last ones."""
     gaps, best, result = gaps_of("formula", subject, Params(300, 20, 0.1), rng)
@@ -185,6 +189,7 @@ def formula_run(world: dict, subject: Callable, rng: np.random.Generator) -> dic
             "curves": {"gap": gaps / best, "cost": cost}}
 
 
+@marked
 def three_shares(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C5: whether any of the three shares of nu fails to do on the lock what is stated of it."""
     last = []
@@ -198,14 +203,8 @@ def gaps_of(name: str, subject: Callable, params: Params, rng: np.random.Generat
     """V*(rho) - V_{pi_t}(rho) of each policy (T,) of a run on an `instance`, V*(rho), and the run."""
     m, nu, best = instance(name)
     result = _run(m, nu, subject, params, rng)
-    V = _values(m, m.dense[None], result.trace.policies) @ m.rho                       # type: ignore[union-attr]
+    V = discounted_values(m.dense, m.r, m.gamma, result.trace.policies)[0] @ m.rho            # type: ignore[union-attr]
     return (best - V)[result.trace.index], best, result                                # type: ignore[union-attr]
-
-
-def _values(m: TabularMDP, kernels: np.ndarray, pi: np.ndarray) -> np.ndarray:
-    """V (n, S) of policies (n, S, A), each in its kernel, (n, S, A, S) or one for all."""
-    flow = np.eye(m.S) - m.gamma * (pi[:, :, None] @ kernels)[:, :, 0]
-    return np.linalg.solve(flow, (pi * m.r).sum(-1)[..., None])[..., 0]
 
 
 def _run(m: TabularMDP, nu: np.ndarray, subject: Callable, params: Params, rng: np.random.Generator) -> Result:

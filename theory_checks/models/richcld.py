@@ -22,10 +22,11 @@ from mdpkit.kernels.backup import returns_of_laws
 from mdpkit.measure.values import optimal_start_value
 from mdpkit.models.latent import RichMDP
 from mdpkit.models.tabular import EpisodicMDP
-from mdpkit.rational import exact, fraction
+from mdpkit.rational import exact
 from mdpkit.solve.rounding import higham
-from theory_checks.engine.claims import Check, Claim, Saboteur
+from theory_checks.engine.claims import Check, Claim, Saboteur, marked
 from theory_checks.engine.judges import Expectation, HighProbability, Separation, Sure
+from theory_checks.engine.rows import worst_of
 
 TWINS = "theory_checks.models._richcld_twins"
 TAIL = 100                               # episodes that count as the last ones
@@ -107,9 +108,10 @@ def backups(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     gap = np.abs(np.subtract.outer(np.arange(S), np.arange(S)))[..., None] * (f.max() - f.min()) / world["w"]
     rows = [(abs(Pf[s, a] - Pf[t, a]), bound[s, t, a]) for s, t, a in np.ndindex(S, S, 2)]
     rows += [(bound[at], gap[at[0], at[1], 0]) for at in np.ndindex(S, S, 2)]
-    return _worst(rows)
+    return worst_of(*rows)
 
 
+@marked
 def losses(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C2: the largest loss over the sixteen test functions, against its value."""
     tests = richcld.discriminators(codes(ORDERS), [2, 5, 8, 11])
@@ -117,6 +119,7 @@ def losses(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     return _equal(found, Fraction(*world["loss"]))
 
 
+@marked
 def parity(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C4: the loss on the parity of s', against its value; the wrong decoder puts even cells first."""
     code = np.argsort(np.r_[0:12:2, 1:12:2]) if world["wrong"] else np.arange(12)
@@ -158,13 +161,7 @@ def _discretised(world: dict, plan: Callable, bounds: Callable) -> dict:
         slopes = np.array([np.abs(v[1:] - v[:-1]).max() for v in V[1:]])
     E = bounds(world["width"], rational.rational(world["L_r"]), slopes)
     rows = [(np.abs(Q[h] - coarse[h][bins]).max(), E[h]) for h in range(H)] + [((V[0] - mine[0]).max(), 2 * E.sum())]
-    return _worst(rows)
-
-
-def _worst(rows: list[tuple[Any, Any]]) -> dict:
-    """Of (measured, bound): the one that violates most, or else the tightest."""
-    x, y = max(rows, key=lambda row: (max(row[0] - row[1], 0), row[0] / row[1] if row[1] > 0 else 0))
-    return {"measured": fraction(x), "bound": fraction(y)}
+    return worst_of(*rows)
 
 
 def sampled_choice(n: int, subject: Callable, rng: np.random.Generator) -> tuple[str, dict[str, float]]:
@@ -181,6 +178,7 @@ def chosen(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     return {"failed": sampled_choice(world["n"], subject, rng)[0] not in ("identity", "reversal")}
 
 
+@marked
 def criee(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C5: CRIEE, and CRIEE with one wrong decoder; values of the last policies over V*."""
     model, latent = rich_walk(rng.permutation(24))

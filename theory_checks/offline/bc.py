@@ -6,6 +6,7 @@ ratio of the losses at each doubling of H, more narrowly than log-log slopes of 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -23,14 +24,14 @@ from mdpkit.instances.formula import step_dependent, step_dependent_policy
 from mdpkit.measure import plain
 from mdpkit.measure.values import start_value
 from mdpkit.models.tabular import EpisodicMDP
+from mdpkit.octets import law, octets
 from mdpkit.rational import exact, fraction
 from mdpkit.solve.precise import up
-from theory_checks.engine.claims import Check, Claim, Saboteur
+from theory_checks.engine.claims import Check, Claim, Saboteur, marked
 from theory_checks.engine.judges import Expectation, HighProbability, Sure
-from theory_checks.engine.rows import excess, tightness
-from theory_checks.offline.drpo import rows
-from theory_checks.policy_gradient.npg import octets
+from theory_checks.engine.rows import exact_row, worst
 
+rows = functools.partial(law, weights=range(9))
 TWINS = "theory_checks.offline._bc_twins"
 BITS = 128
 NU = np.array([0.5, 0.2, 0.1, 0.1, 0.05, 0.05])
@@ -100,7 +101,7 @@ def propagation(world: dict, subject: Callable, rng: np.random.Generator) -> dic
     """C1: the loss against the first bound, and that against the second."""
     P, r, rho, expert, learner = _exactly(world)
     fine, coarse = subject(P, rho, expert, learner)
-    return _worst([_row(max(bc.gap(P, r, rho, expert, learner), 0), fine), _row(fine, coarse)])
+    return worst([exact_row(max(bc.gap(P, r, rho, expert, learner), 0), fine), exact_row(fine, coarse)])
 
 
 def first_error(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
@@ -111,24 +112,24 @@ def first_error(world: dict, subject: Callable, rng: np.random.Generator) -> dic
     learner[0, 0, 0], learner[0, 0, 1] = 1 - share, share
     bounds = subject(exact(m.P), exact(m.rho), exact(expert), learner)
     loss = bc.gap(exact(m.P), exact(m.r), exact(m.rho), exact(expert), learner)
-    return _row(max(abs(b - loss) for b in (*bounds, H * share)), 0)
+    return exact_row(max(abs(b - loss) for b in (*bounds, H * share)), 0)
 
 
 def each_step(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C2-each: the formula for a learner that errs at every step against its loss."""
-    return _row(abs(subject(world["H"], rational.rational(world["eps"])) - _erring(bc.gap, **world)), 0)
+    return exact_row(abs(subject(world["H"], rational.rational(world["eps"])) - _erring(bc.gap, **world)), 0)
 
 
 def quadratic(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3-cliff: 3.61 times the loss at H against the loss at 2H."""
     once, twice = _erring(subject, **world), _erring(subject, **(world | {"H": 2 * world["H"]}))
-    return _row(rational.rational(3.61) * once, twice)
+    return exact_row(rational.rational(3.61) * once, twice)
 
 
 def linear(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3-back: the loss at 2H against 2.21 times the loss at H."""
     once, twice = _erring(subject, **world), _erring(subject, **(world | {"H": 2 * world["H"]}))
-    return _row(twice, rational.rational(2.21) * once)
+    return exact_row(twice, rational.rational(2.21) * once)
 
 
 def _erring(gap: Callable, H: int, eps: float, back: bool) -> Any:
@@ -138,11 +139,13 @@ def _erring(gap: Callable, H: int, eps: float, back: bool) -> Any:
     return gap(exact(m.P), exact(m.r), exact(m.rho), expert, (1 - share) * expert + share * expert[..., ::-1])
 
 
+@marked
 def fast(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C4: the loss against 4 R D^2."""
     return _against(world, subject, 4)
 
 
+@marked
 def sharp(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C4-sharp: the loss against R D^2."""
     return _against(world, subject, 1)
@@ -185,7 +188,7 @@ def unseen_mass(world: dict, subject: Callable, rng: np.random.Generator) -> dic
     seen = np.zeros(pi.shape[:2], np.bool_)
     seen[np.broadcast_to(np.arange(m.H), data.steps.s.shape), data.steps.s] = True
     mass = np.where(seen, 0 * rho, plain.state_law(P, rho, pi)).sum(-1)
-    return _row(max(bc.gap(P, r, rho, pi, exact(learner)), 0), ((m.H - np.arange(m.H)) * mass).sum())
+    return exact_row(max(bc.gap(P, r, rho, pi, exact(learner)), 0), ((m.H - np.arange(m.H)) * mass).sum())
 
 
 def mass_bound(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
@@ -194,9 +197,10 @@ def mass_bound(world: dict, subject: Callable, rng: np.random.Generator) -> dict
     d = plain.state_law(*(exact(x) for x in (m.P, m.rho, world["expert"])))
     with flint.ctx.workprec(BITS):
         bound = up(flint.arb(m.S) / (n * flint.arb(1).exp()))
-    return _row(max(subject(x, n) for x in d), bound)
+    return exact_row(max(subject(x, n) for x in d), bound)
 
 
+@marked
 def mean_loss(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C5-mean: the loss after one draw of the data."""
     H, n = world["H"], world["N"]
@@ -210,14 +214,6 @@ def _exactly(world: dict) -> tuple[np.ndarray, ...]:
     m = world["model"]
     laws = [exact(world[k]) for k in ("expert", "learner")]
     return exact(m.P), exact(m.r), exact(m.rho), *(x / x.sum(-1)[..., None] for x in laws)
-
-
-def _row(measured: Any, bound: Any) -> dict:
-    return {"measured": fraction(measured), "bound": fraction(bound)}
-
-
-def _worst(found: list[dict]) -> dict:
-    return max(found, key=lambda row: (max(excess(row), 0), tightness(row)))
 
 
 # -------------------------------------------------------------------------------------------- checks

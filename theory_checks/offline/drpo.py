@@ -20,27 +20,21 @@ from mdpkit.data import collect
 from mdpkit.measure import plain
 from mdpkit.measure.values import start_value
 from mdpkit.models.tabular import EpisodicMDP
-from mdpkit.rational import exact, fraction
+from mdpkit.octets import law, octets
+from mdpkit.rational import exact
 from mdpkit.records import Result
 from mdpkit.solve.precise import down, up
-from theory_checks.engine.claims import Check, Claim, Saboteur
+from theory_checks.engine.claims import Check, Claim, Saboteur, marked
 from theory_checks.engine.judges import Expectation, Separation, Sure
-from theory_checks.engine.rows import excess, tightness
-from theory_checks.policy_gradient.npg import octets
+from theory_checks.engine.rows import exact_row, worst
 
+rows = functools.partial(law, weights=range(9))
 TWINS = "theory_checks.offline._drpo_twins"
 LOGGED = 2000                            # trajectories of pi_SFT
 SHOWN = np.arange(0, 151, 10)            # iterations that the figure draws; the last is pi^{T+1}
 
 
 # ------------------------------------------------------------------------------------------ worlds
-
-def rows(draw: st.DrawFn, *shape: int, least: int = 0) -> np.ndarray:
-    """Probability rows with weights 0 to 8, each at least ``least``; a row of zeros is the point mass on its first."""
-    weights = np.maximum(octets(draw, *shape) % 9, least)
-    weights[..., 0] += weights.sum(-1) == 0
-    return validate.simplex("rows", weights / weights.sum(-1, keepdims=True), shape)
-
 
 @st.composite
 def ascents(draw: st.DrawFn) -> dict[str, Any]:
@@ -132,7 +126,7 @@ def identity(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     found = [plain.evaluate(P, r, x) for x in pi]
     gap = sum(rho @ (plain.evaluate(P, r, ref)[0][0] - V[0]) for V, _ in found)
     Q = np.stack([Q for _, Q in found])
-    return _row(abs(subject(P, rho, ref, pi, f) + subject(P, rho, ref, pi, Q - f) - gap), 0)
+    return exact_row(abs(subject(P, rho, ref, pi, f) + subject(P, rho, ref, pi, Q - f) - gap), 0)
 
 
 def ascent(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
@@ -183,18 +177,18 @@ def coverage(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     value = subject(world["p"], world["q"])
     seen = q > 0
     if (p[~seen] > 0).any():
-        return _row(0 if value == math.inf else math.inf, 0)
+        return exact_row(0 if value == math.inf else math.inf, 0)
     p, q, g = p[seen], q[seen], exact(world["g"])[seen]
     if len(q) == 1 or value == math.inf:
-        return _row(value, 0)
+        return exact_row(value, 0)
     w, c = p / q, rational.rational(value)
     i, j = np.argsort([float(x) for x in w], kind="stable")[-2:]
     one = rational.eye(len(q), q)
     tried = [one[i] / q[i] - one[j] / q[j]] + ([] if (w == 2 * c - 1).any() else [1 / (w - (2 * c - 1))])
     best = max(_ratio(p, q, x) for x in tried)
     shrunk = c * (1 - rational.rational(2.0**-50))      # the float is at most 2^-51 of itself above the number
-    found = [_row(shrunk, best), _row(shrunk, (1 + w.max()) / 2)]
-    return _worst(found if (g == g[0]).all() else [_row(_ratio(p, q, g), c), *found])
+    found = [exact_row(shrunk, best), exact_row(shrunk, (1 + w.max()) / 2)]
+    return worst(found if (g == g[0]).all() else [exact_row(_ratio(p, q, g), c), *found])
 
 
 def _ratio(p: np.ndarray, q: np.ndarray, g: np.ndarray) -> Any:
@@ -207,7 +201,7 @@ def _ratio(p: np.ndarray, q: np.ndarray, g: np.ndarray) -> Any:
 def errors(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3: the error as the comparator meets it against the bound."""
     d_ref, d_sft, ref, sft, pi, e = (exact(world[k]) for k in ("d_ref", "d_sft", "ref", "sft", "pi", "e"))
-    return _row(max((d_ref[:, None] * (ref - pi) * e).sum(), 0), subject(d_ref, d_sft, ref, sft, pi, e))
+    return exact_row(max((d_ref[:, None] * (ref - pi) * e).sum(), 0), subject(d_ref, d_sft, ref, sft, pi, e))
 
 
 def decomposition(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
@@ -217,10 +211,11 @@ def decomposition(world: dict, subject: Callable, rng: np.random.Generator) -> d
     drift, error, bound = subject(rho, p, pi, q, r_hat, r)
     moved = subject(rho, p, pi, q, r_hat + exact(world["shift"])[:, None], r)
     gap = (exact(rho)[:, None] * (exact(p) - exact(pi)) * r).sum()
-    return _worst([_row(max(gap - drift, 0), rational.rational(bound) - drift),
-                   _row(abs(drift - moved[0]) + abs(error - moved[1]), 0)])
+    return worst([exact_row(max(gap - drift, 0), rational.rational(bound) - drift),
+                   exact_row(abs(drift - moved[0]) + abs(error - moved[1]), 0)])
 
 
+@marked
 def learning(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C4: the last policy's value, by resets to logged states and by rolling in from the start."""
     model = two(world["L"])
@@ -256,14 +251,6 @@ def _curves(model: EpisodicMDP, result: Result) -> tuple[np.ndarray, np.ndarray]
 def _exactly(world: dict) -> tuple[np.ndarray, ...]:
     m = world["model"]
     return exact(m.P), exact(m.r), exact(m.rho), exact(world["ref"])
-
-
-def _row(measured: Any, bound: Any) -> dict:
-    return {"measured": fraction(measured), "bound": fraction(bound)}
-
-
-def _worst(found: list[dict]) -> dict:
-    return max(found, key=lambda row: (max(excess(row), 0), tightness(row)))
 
 
 # -------------------------------------------------------------------------------------------- checks

@@ -21,14 +21,14 @@ from mdpkit.data import draw_states
 from mdpkit.instances.locks import combination_lock
 from mdpkit.measure import plain
 from mdpkit.models.tabular import EpisodicMDP
+from mdpkit.octets import by_weight
 from mdpkit.rational import exact, fraction
 from mdpkit.records import StateOnlyDataset
 from mdpkit.solve.matching import least_distance
 from mdpkit.solve.rounding import higham
-from theory_checks.engine.claims import Check, Claim, Saboteur
+from theory_checks.engine.claims import Check, Claim, Saboteur, marked
 from theory_checks.engine.judges import Expectation, HighProbability, Separation, Sure
 from theory_checks.engine.rows import excess, tightness
-from theory_checks.offline.psdp import _law
 
 TWINS = "theory_checks.offline._foobar_twins"
 NEEDLES = tuple({"A": A, "H": H, "n": n} for A, H, n in ((2, 6, 1), (2, 6, 4), (3, 4, 5)))
@@ -44,11 +44,12 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
     numbers = np.frombuffer(draw(st.binary(min_size=282, max_size=282)), np.uint8).astype(np.int64)
     P, r, rho, mu, noise, pi_e, pi_mu, other, m, g = np.split(
         numbers, np.cumsum([81, 27, 3, 9, 27, 27, 27, 27, 27]))
-    model = EpisodicMDP(_law(P, H, S, A, S), r[: H * S * A].reshape(H, S, A) % 17 / 16, _law(rho, S))
-    return {"model": model, "mu": _law(mu, H, S), "pi_e": _law(pi_e, H, S, A), "pi_mu": _law(pi_mu, H, S, A),
-            "other": _law(other, H, S, A), "share": draw(st.sampled_from([0.0, 0.125, 1.0])),
+    model = EpisodicMDP(by_weight(P, H, S, A, S), r[: H * S * A].reshape(H, S, A) % 17 / 16, by_weight(rho, S))
+    return {"model": model, "mu": by_weight(mu, H, S), "pi_e": by_weight(pi_e, H, S, A),
+            "pi_mu": by_weight(pi_mu, H, S, A), "other": by_weight(other, H, S, A),
+            "share": draw(st.sampled_from([0.0, 0.125, 1.0])),
             "noise": np.array([0, 0, 0, 1, -1, 2, -2, 8, -8])[noise[: H * S * A].reshape(H, S, A) % 9] / 8,
-            "m": _law(m, H, S), "g": g[: H * S].reshape(H, S) % 2}
+            "m": by_weight(m, H, S), "g": g[: H * S].reshape(H, S) % 2}
 
 
 def critics() -> st.SearchStrategy[dict[str, Any]]:
@@ -107,6 +108,7 @@ def fading_lock(H: int, leak: bool) -> tuple[EpisodicMDP, np.ndarray, np.ndarray
 
 # ---------------------------------------------------------------------------------------- measures
 
+@marked
 def any_critics(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C1: the loss against its bound, unless the loss is not the sum that it should equal."""
     P, r, rho, pi_e = _exactly(world)
@@ -120,6 +122,7 @@ def any_critics(world: dict, subject: Callable, rng: np.random.Generator) -> dic
     return {"measured": fraction(max(gap, 0)), "bound": subject(P, r, rho, exact(world["mu"]), f, pi_e)}
 
 
+@marked
 def trace(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3: the same with the roll-in's law, mu that of ``pi_mu``, critics in [0, H]."""
     P, r, rho, pi_e = _exactly(world)
@@ -140,6 +143,7 @@ def change_of_law(world: dict, subject: Callable, rng: np.random.Generator) -> d
     return max(rows, key=lambda row: (excess(row), tightness(row)))
 
 
+@marked
 def matching(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C2: one step from any law, the chain of exact steps, and the chain of inexact ones; the worst of them.
 

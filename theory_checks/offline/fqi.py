@@ -23,13 +23,14 @@ from mdpkit.measure import plain
 from mdpkit.measure.values import optimal_action_value, value
 from mdpkit.models.convert import to_episodic
 from mdpkit.models.tabular import TabularMDP
+from mdpkit.octets import law, octets, small_mdp
 from mdpkit.rational import exact, fraction
 from mdpkit.records import Steps
-from mdpkit.solve.rounding import higham
-from theory_checks.engine.claims import Check, Claim, Saboteur
+from mdpkit.solve.rounding import advantage_error, higham
+from theory_checks.engine.claims import Check, Claim, Saboteur, marked
 from theory_checks.engine.judges import Rate, Sure
+from theory_checks.engine.rows import worst
 from theory_checks.offline.hyq import few_states
-from theory_checks.policy_gradient.npg import advantage_error, law, octets, small_mdp, worst
 
 TWINS = "theory_checks.offline._fqi_twins"
 SIZES = (300, 4800, 76800)               # far apart: increments over small steps are noise
@@ -141,6 +142,7 @@ def _optimal(P: np.ndarray, r: np.ndarray, gamma: Any) -> tuple[np.ndarray, Call
         pi = better
 
 
+@marked
 def l2_propagation(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3: V*(rho) - V^{pi_K}(rho) against the bound, with C from above."""
     m, mu, K = world["model"], world["mu"], world["K"]
@@ -150,13 +152,14 @@ def l2_propagation(world: dict, subject: Callable, rng: np.random.Generator) -> 
     largest = max(float(np.sqrt((mu * e * e).sum())) for e in eps)
     C, bound = subject(m.dense, m.rho, mu)[1], np.inf
     loss = float(m.rho @ (optimal_action_value(m).max(-1) - value(m, f[-1].argmax(-1))))
-    slack = 4 * advantage_error(m, 1)            # of V* and V^pi, each a solve; then backups of at most 2 Vmax in eps
+    slack = 4 * advantage_error(m.S, m.A, m.gamma, 1)      # V* and V^pi, each a solve; backups of at most 2 Vmax in eps
     if np.isfinite(C):
         bound = fqi.l2_bound(C, largest, m.gamma, K)
         slack += 2 * np.sqrt(C) * top**3 * higham(8 * m.S + 64) + higham(64) * bound
     return {"measured": loss, "bound": bound, "slack": slack}
 
 
+@marked
 def blindness(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3-coverage: mu on state 0 alone sees no error, and loses 0.9; C must be infinite, before any bound is drawn."""
     m, mu = blind(), np.array(world["mu"], float)[:, None] * np.full(2, 0.5)
@@ -190,6 +193,7 @@ def episodic_loss(world: dict, subject: Callable, rng: np.random.Generator) -> d
     return {"measured": fraction(((d_star - d) * r).sum()), "bound": fraction(subject(P, r, f, d_star, d))}
 
 
+@marked
 def sampled(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C6: n |f_K - Q*|_inf for each n, the first n of one batch; the policy's loss beside it."""
     m, Q = bernoulli(world["gamma"])

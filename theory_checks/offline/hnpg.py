@@ -20,14 +20,16 @@ from algorithms.offline.hnpg import Params
 from mdpkit import rational
 from mdpkit.access import Episodes, Exact
 from mdpkit.instances.locks import discounted_lock, discounted_lock_value
+from mdpkit.measure.plain import discounted_values
 from mdpkit.measure.values import optimal_value
 from mdpkit.models.tabular import TabularMDP
+from mdpkit.octets import law, octets, small_mdp
 from mdpkit.rational import exact, fraction
 from mdpkit.records import Dataset, Steps
-from mdpkit.solve.rounding import higham
-from theory_checks.engine.claims import Check, Claim, Saboteur
+from mdpkit.solve.rounding import advantage_error, higham
+from theory_checks.engine.claims import Check, Claim, Saboteur, marked
 from theory_checks.engine.judges import HighProbability, Separation, Sure
-from theory_checks.policy_gradient.npg import advantage_error, law, octets, small_mdp, values, worst
+from theory_checks.engine.rows import worst
 
 TWINS = "theory_checks.offline._hnpg_twins"
 L, A_LOCK, GAMMA_LOCK = 8, 4, 0.9
@@ -103,14 +105,15 @@ def hindsight_bound(A: int, T: int, eta: float, width: float) -> float:
     return math.log(A) / eta + eta * T * width * width / 8
 
 
+@marked
 def natural(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C2: that no value falls, and the gap of each policy after t >= 1 updates."""
     m, T, eta = world["model"], world["T"], world["eta"]
     out = subject(Exact(m), Params(T, eta), rng)
-    V = values(m, np.concatenate([out.trace.policies[out.trace.index], out.output[None]]))[0]
+    V = discounted_values(m.P, m.r, m.gamma, np.concatenate([out.trace.policies[out.trace.index], out.output[None]]))[0]
     gaps = m.rho @ optimal_value(m) - V[1:] @ m.rho
     # critics off by e cost a step of V 2 e/(1-gamma), and the gap 3 e/(1-gamma)^2 and a step's cost for each t
-    e = advantage_error(m, T)
+    e = advantage_error(m.S, m.A, m.gamma, T)
     falls = {"measured": float(-np.diff(V, axis=0).min()), "bound": 0.0, "slack": 4 * e / (1 - m.gamma)}
     bounds = (math.log(m.A) / (eta * (1 - m.gamma)) + (1 - m.gamma) ** -2) / np.arange(1, T + 1)
     slack = (5 + 2 * T) * e / (1 - m.gamma) ** 2 + higham(64) * float(bounds.max())
@@ -155,13 +158,14 @@ def drift_features(complete: bool) -> np.ndarray:
 DRIFT_LAW = np.array([[0.1, 0.1], [0.2, 0.2], [0.2, 0.2]])
 
 
+@marked
 def actor(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3-actor, C3-alone: V(rho) after 30 steps with the last of 400 fits, cut to [-20, 20]; which side is named."""
     m, phi, theta = drift(), drift_features(world["complete"]), np.zeros((3, 2))
     for _ in range(30):
         w = subject(m.P, m.r, m.gamma, m.rho, hnpg.softmax(theta), DRIFT_LAW, phi, world["lam"], 400)[-1]
         theta = theta + np.clip(phi @ w, -20.0, 20.0)
-    V = float(values(m, hnpg.softmax(theta)[None])[0][0] @ m.rho)
+    V = float(discounted_values(m.P, m.r, m.gamma, hnpg.softmax(theta)[None])[0][0] @ m.rho)
     return {"measured": 0.9, "bound": V} if world["wins"] else {"measured": V, "bound": 0.1}
 
 
@@ -222,10 +226,10 @@ def _exactly(m: TabularMDP) -> tuple[np.ndarray, np.ndarray, Any, np.ndarray]:
 
 
 def _normal(pi: np.ndarray) -> np.ndarray:
-    pi = exact(pi)
-    return pi / pi.sum(-1)[..., None]
+    return exact(pi) / exact(pi).sum(-1)[..., None]
 
 
+@marked
 def lock(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C5: V/V* of the last policy with logged data and without, and of all policies, for the figure."""
     m, data = discounted_lock(L, A_LOCK, GAMMA_LOCK), lock_data(world["trapped"])
@@ -234,7 +238,7 @@ def lock(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
         seeds = [np.random.default_rng(int(k)) for k in rng.integers(0, 2**62, 2)]
         out = subject(Episodes(m, seeds[0]), data, lock_params(m_off), seeds[1])
         pi = np.concatenate([out.trace.policies[out.trace.index], out.output[None]])
-        curves[name] = values(m, pi)[0][:, 0] / discounted_lock_value(L, GAMMA_LOCK)[0]
+        curves[name] = discounted_values(m.P, m.r, m.gamma, pi)[0][:, 0] / discounted_lock_value(L, GAMMA_LOCK)[0]
     return {"hybrid": {"measured": 0.9, "bound": float(curves["hybrid"][-1])},
             "online": {"measured": float(curves["online"][-1]), "bound": 0.1}, "curves": curves}
 

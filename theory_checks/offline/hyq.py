@@ -25,7 +25,7 @@ from mdpkit.models.tabular import EpisodicMDP
 from mdpkit.rational import exact, fraction
 from mdpkit.records import Dataset, Result
 from mdpkit.solve.rounding import higham
-from theory_checks.engine.claims import Check, Claim, Saboteur
+from theory_checks.engine.claims import Check, Claim, Saboteur, marked
 from theory_checks.engine.judges import Expectation, HighProbability, Rate, Separation, Sure
 
 TWINS = "theory_checks.offline._hyq_twins"
@@ -82,6 +82,7 @@ def residual(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     return {"measured": fraction(max(abs(gap - (one + two - three)), -three)), "bound": 0}
 
 
+@marked
 def supremum(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C2: sup over x of E_d x / sqrt(E_nu x^2), from random x and from the maximiser d/nu, against the closed form."""
     m, nu = world["model"], world["nu"]
@@ -95,6 +96,7 @@ def supremum(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     return {"measured": max(abs(reached - C), C - ceiling), "bound": 0.0, "slack": slack}
 
 
+@marked
 def own_coverage(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C2, tightness of the factor H: nu = d_pi of a policy with full support gives exactly sqrt(H)."""
     m = world["model"]
@@ -105,6 +107,7 @@ def own_coverage(world: dict, subject: Callable, rng: np.random.Generator) -> di
     return {"measured": abs(C - np.sqrt(m.H)), "bound": 0.0, "slack": higham(4 * d.size + 16) * np.sqrt(m.H)}
 
 
+@marked
 def sure_gap(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3 along a run: the gap of every iterate against the two parts of its certificate."""
     m = world["model"]
@@ -120,6 +123,7 @@ def sure_gap(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     return worst
 
 
+@marked
 def potential_gap(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3 along a run, second part: |<X_t, W_t>| against the elliptical norm, and the sum of the squared norms."""
     m = world["model"]

@@ -5,7 +5,6 @@ The instances that attain the bounds are checks of their own, and lie among the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -14,12 +13,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from algorithms.offline import psdp
-from mdpkit import validate
 from mdpkit.measure import plain
 from mdpkit.models.tabular import EpisodicMDP
+from mdpkit.octets import by_weight
 from mdpkit.rational import exact, fraction
 from theory_checks.engine.claims import Check, Claim, Saboteur
 from theory_checks.engine.judges import Sure
+from theory_checks.engine.rows import exact_row
 
 TWINS = "theory_checks.offline._psdp_twins"
 SWEEPS = 10
@@ -41,19 +41,12 @@ def _worlds(draw: st.DrawFn, least: int = 0, stochastic: bool = False) -> dict[s
     # one choice of the search for all numbers: drawn fast, and they shrink to 0
     numbers = np.frombuffer(draw(st.binary(min_size=180, max_size=180)), np.uint8).astype(np.int64)
     P, r, rho, mu, labels, ref, pi, law = np.split(numbers, np.cumsum([81, 27, 3, 9, 3, 9, 9]))
-    m = EpisodicMDP(_law(P, H, S, A, S), r[: H * S * A].reshape(H, S, A) % 17 / 16, _law(rho, S))
+    m = EpisodicMDP(by_weight(P, H, S, A, S), r[: H * S * A].reshape(H, S, A) % 17 / 16, by_weight(rho, S))
     weights = np.array([least, 1, 8])[mu[: H * S].reshape(H, S) % 3]
     blocks = np.arange(S) if stochastic else np.unique(labels[:S] % 3, return_inverse=True)[1]
     ref, pi = (plain.probabilities(half.reshape(3, 3)[:H][:, blocks] % A, m.r) for half in (ref, pi))
-    return {"model": m, "mu": _law(weights.ravel(), H, S), "own": draw(st.booleans()), "blocks": blocks,
-            "ref": _law(law, H, S, A) if stochastic else ref, "pi": pi}
-
-
-def _law(numbers: np.ndarray, *shape: int) -> np.ndarray:
-    """Probability rows with weights 0 to 8; a row of zeros is the point mass on the first entry."""
-    weights = numbers[: math.prod(shape)].reshape(shape) % 9
-    weights = np.where(weights.sum(-1, keepdims=True) > 0, weights, np.eye(shape[-1], dtype=np.int64)[0])
-    return validate.simplex("law", weights / weights.sum(-1, keepdims=True), shape)
+    return {"model": m, "mu": by_weight(weights.ravel(), H, S), "own": draw(st.booleans()), "blocks": blocks,
+            "ref": by_weight(law, H, S, A) if stochastic else ref, "pi": pi}
 
 
 def positive() -> st.SearchStrategy[dict[str, Any]]:
@@ -159,14 +152,14 @@ def optimal(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     best = V * 0
     for h in range(len(r) - 1, -1, -1):
         best[h] = (r[h] + P[h] @ best[h + 1]).max(-1)
-    return _row(max((best - V).max(), np.abs(found.V - V).max()), 0)
+    return exact_row(max((best - V).max(), np.abs(found.V - V).max()), 0)
 
 
 def identity(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C2: the lemma's side against the difference of two backward inductions."""
     P, r, rho = _exactly(world)
     ref, pi = exact(world["ref"]), exact(world["pi"])
-    return _row(abs(subject(P, r, rho, ref, pi) - _gap(P, r, rho, ref, pi)), 0)
+    return exact_row(abs(subject(P, r, rho, ref, pi) - _gap(P, r, rho, ref, pi)), 0)
 
 
 def restricted(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
@@ -181,20 +174,20 @@ def restricted(world: dict, subject: Callable, rng: np.random.Generator) -> dict
 def attained(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3-tight: bound less loss, which must be 2 H eps."""
     row = _against(blind(**world), subject, exact(blind(**world)["pi"]))
-    return _row(abs(row["bound"] - row["measured"] - fraction(exact(2 * world["H"] * world["eps"])[()])), 0)
+    return exact_row(abs(row["bound"] - row["measured"] - fraction(exact(2 * world["H"] * world["eps"])[()])), 0)
 
 
 def by_ratio(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C4: the loss against the bound by the density ratio."""
     P, r, rho = _exactly(world)
     ref, pi = exact(world["ref"]), exact(world["pi"])
-    return _row(max(_gap(P, r, rho, ref, pi), 0), subject(P, r, rho, _baseline(world), ref, pi))
+    return exact_row(max(_gap(P, r, rho, ref, pi), 0), subject(P, r, rho, _baseline(world), ref, pi))
 
 
 def ratio_attained(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C5: bound less loss, which must be 0."""
     row = by_ratio(wrong(**world), subject, rng)
-    return _row(abs(row["bound"] - row["measured"]), 0)
+    return exact_row(abs(row["bound"] - row["measured"]), 0)
 
 
 def one_sweep(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
@@ -202,13 +195,13 @@ def one_sweep(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     P, r, rho = _exactly(world)
     found = subject(P, r, rho, world["blocks"], exact(world["ref"]), SWEEPS)
     J = [rho @ plain.evaluate(P, r, pi)[0][0] for pi in (exact(world["ref"]), *found[1:])]
-    return _row(max(before - after for before, after in pairwise(J)), 0)
+    return exact_row(max(before - after for before, after in pairwise(J)), 0)
 
 
 def _against(world: dict, subject: Callable, pi: np.ndarray) -> dict:
     P, r, rho = _exactly(world)
     ref = exact(world["ref"])
-    return _row(max(_gap(P, r, rho, ref, pi), 0), subject(P, r, rho, _baseline(world), world["blocks"], ref, pi))
+    return exact_row(max(_gap(P, r, rho, ref, pi), 0), subject(P, r, rho, _baseline(world), world["blocks"], ref, pi))
 
 
 def _exactly(world: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -223,10 +216,6 @@ def _baseline(world: dict) -> np.ndarray:
 
 def _gap(P: np.ndarray, r: np.ndarray, rho: np.ndarray, ref: np.ndarray, pi: np.ndarray) -> Any:
     return rho @ (plain.evaluate(P, r, ref)[0][0] - plain.evaluate(P, r, pi)[0][0])
-
-
-def _row(measured: Any, bound: Any) -> dict:
-    return {"measured": fraction(measured), "bound": fraction(bound)}
 
 
 # -------------------------------------------------------------------------------------------- checks

@@ -24,12 +24,12 @@ from mdpkit.measure.regret import gap, pull_gaps
 from mdpkit.measure.values import optimal_action_value, value
 from mdpkit.models.bandits import Bandit
 from mdpkit.models.tabular import EpisodicMDP
-from mdpkit.rational import exact, fraction, rational
+from mdpkit.rational import exact, fraction
 from mdpkit.records import Dataset, Steps
 from mdpkit.solve.rounding import higham
-from theory_checks.engine.claims import Check, Claim, Saboteur
+from theory_checks.engine.claims import Check, Claim, Saboteur, marked
 from theory_checks.engine.judges import Expectation, HighProbability, Rate, Separation, Sure
-from theory_checks.engine.rows import excess, tightness
+from theory_checks.engine.rows import worst_of
 
 TWINS = "theory_checks.offline._vi_lcb_twins"
 DELTA = 0.1
@@ -86,7 +86,7 @@ def pessimism(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     d = vi_lcb.occupancy(P, rho, pi)
     left = vi_lcb.decomposition(P, r, rho, out.Q, pi)[0]
     worst = np.unravel_index((iota - 2 * out.b).argmax(), iota.shape)
-    return _worst((max((-iota).max(), 0), 0), (max((out.V - mine).max(), 0), 0), (left, 2 * (d * out.b).sum()),
+    return worst_of((max((-iota).max(), 0), 0), (max((out.V - mine).max(), 0), 0), (left, 2 * (d * out.b).sum()),
                   (iota[worst], 2 * out.b[worst]))
 
 
@@ -98,6 +98,7 @@ def _replay(world: dict, subject: Callable) -> Any:
                    lambda h, fitted, V: times[h] * np.abs(r_hat[h] + P_hat[h] @ V - r[h] - P[h] @ V), m.r.shape, P)
 
 
+@marked
 def coverage(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3: the worst model error at V_{h+1} less its penalty, in one run on fresh data."""
     S, A, H = world["F"]
@@ -125,6 +126,7 @@ def bandit(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     return {"lcb": {"measured": loss["lcb"], "bound": 0.02}, "greedy": {"measured": loss["greedy"], "bound": 0.15}}
 
 
+@marked
 def bound(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C5: n times 2 sum E_{d*} b at growing n, and whether the loss ever exceeds 2 sum E_{d*} b."""
     model = step_dependent(4, 3, 3)
@@ -148,6 +150,7 @@ def logged(model: EpisodicMDP, best: float, n: int, rng: np.random.Generator) ->
     return collect(model, law, n, rng), occupancy(model, pi)
 
 
+@marked
 def iterates(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C6: the largest excess of V_T over the value of pi_T."""
     model, found = _discounted(world, subject, rng)
@@ -162,6 +165,7 @@ def falls(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     return {"measured": max(0.0, float((-np.diff(found.values, axis=0)).max())), "bound": 0}
 
 
+@marked
 def final_loss(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C6-optimal: V*(rho) - V^{pi_T}(rho)."""
     model, found = _discounted(world, subject, rng)
@@ -193,12 +197,6 @@ def sums(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
 
 def _one_hot(policy: np.ndarray, A: int) -> np.ndarray:
     return np.eye(A)[policy]
-
-
-def _worst(*pairs: tuple[Any, Any]) -> dict:
-    """Of (measured, bound): the one that violates most, or else the tightest."""
-    rows = [{"measured": fraction(rational(a) if a == 0 else a), "bound": fraction(b)} for a, b in pairs]
-    return max(rows, key=lambda row: (max(excess(row), 0), tightness(row)))
 
 
 # -------------------------------------------------------------------------------------------- checks

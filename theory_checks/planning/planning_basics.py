@@ -6,7 +6,6 @@ are checks of their own, and lie among the searched worlds of the bounds that th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -20,11 +19,12 @@ from mdpkit.access import Exact
 from mdpkit.instances.lower_bounds import greedy_loss, greedy_loss_estimate, leaking
 from mdpkit.measure.values import optimal_value
 from mdpkit.models.tabular import EpisodicMDP, TabularMDP
-from mdpkit.rational import exact, fraction
+from mdpkit.octets import octets
+from mdpkit.rational import exact
 from mdpkit.solve.rounding import U, backup_error
-from theory_checks.engine.claims import Check, Claim, Saboteur
+from theory_checks.engine.claims import Check, Claim, Saboteur, marked
 from theory_checks.engine.judges import Sure
-from theory_checks.engine.rows import excess, tightness
+from theory_checks.engine.rows import worst_of
 
 TWINS = "theory_checks.planning._planning_basics_twins"
 GAMMAS = (0.5, 0.9, 0.97)
@@ -36,15 +36,9 @@ SURE = Sure("EXACT", 200)
 
 # ------------------------------------------------------------------------------------------ worlds
 
-def _bytes(draw: st.DrawFn, *shape: int) -> np.ndarray:
-    """Integers 0..255, one choice of the search for all of them: they shrink to 0 and are drawn fast."""
-    n = math.prod(shape)
-    return np.frombuffer(draw(st.binary(min_size=n, max_size=n)), np.uint8).astype(np.int64).reshape(shape)
-
-
 def _law(draw: st.DrawFn, *shape: int) -> np.ndarray:
     """Probability rows, one byte each: point masses on k for even bytes 2k, some pattern of weights for odd ones."""
-    raw, i = _bytes(draw, *shape[:-1], 1), np.arange(shape[-1])
+    raw, i = octets(draw, *shape[:-1], 1), np.arange(shape[-1])
     k = raw // 2
     weights = WEIGHTS[(k // 2 ** (i % 5) + 3 * i * k) % 8] * (raw % 2)
     weights = np.where(weights.sum(-1, keepdims=True) > 0, weights, i == k % shape[-1])
@@ -55,7 +49,7 @@ def _guess(draw: st.DrawFn, m: TabularMDP) -> np.ndarray:
     """Any V, or one near V*, where bounds are tight."""
     scale = draw(st.sampled_from([1.0, 0.125, 4.0]))
     centre = optimal_value(m) if draw(st.booleans()) else 0.0
-    return centre + scale * (_bytes(draw, m.S) % 17 - 8) / 8
+    return centre + scale * (octets(draw, m.S) % 17 - 8) / 8
 
 
 def _policy(draw: st.DrawFn, m: TabularMDP | EpisodicMDP) -> np.ndarray:
@@ -63,7 +57,7 @@ def _policy(draw: st.DrawFn, m: TabularMDP | EpisodicMDP) -> np.ndarray:
 
 
 def _P_hat(draw: st.DrawFn, m: TabularMDP) -> np.ndarray:
-    rows = np.where((_bytes(draw, *m.r.shape) % 2 == 1)[..., None], _law(draw, *m.P.shape), m.P)
+    rows = np.where((octets(draw, *m.r.shape) % 2 == 1)[..., None], _law(draw, *m.P.shape), m.P)
     return validate.simplex("P_hat", rows, m.P.shape)
 
 
@@ -71,7 +65,7 @@ def _P_hat(draw: st.DrawFn, m: TabularMDP) -> np.ndarray:
 def _worlds(draw: st.DrawFn, gammas: tuple[float, ...] = GAMMAS, **fields: Any) -> dict[str, Any]:
     """A model, and what the fields draw for it: a function of (draw, model), or a strategy."""
     S, A = draw(st.integers(1, 6)), draw(st.integers(1, 4))
-    m = TabularMDP(_law(draw, S, A, S), _bytes(draw, S, A) % 17 / 16, draw(st.sampled_from(gammas)), _law(draw, S))
+    m = TabularMDP(_law(draw, S, A, S), octets(draw, S, A) % 17 / 16, draw(st.sampled_from(gammas)), _law(draw, S))
     return {"model": m, **{k: f(draw, m) if callable(f) else draw(f) for k, f in fields.items()}}
 
 
@@ -84,18 +78,18 @@ def _leak(w: dict[str, float]) -> dict[str, Any]:
 def horizons(draw: st.DrawFn) -> dict[str, Any]:
     """An episodic model and two policies."""
     H, S, A = (draw(st.integers(1, 4)) for _ in range(3))
-    m = EpisodicMDP(_law(draw, H, S, A, S), _bytes(draw, H, S, A) % 17 / 16, _law(draw, S))
+    m = EpisodicMDP(_law(draw, H, S, A, S), octets(draw, H, S, A) % 17 / 16, _law(draw, S))
     return {"model": m, "pi": _policy(draw, m), "pi_ref": _policy(draw, m)}
 
 
 values = partial(_worlds, V=_guess)
-pairs = partial(_worlds, (*GAMMAS, 0.98), V=_guess, step=lambda draw, m: (_bytes(draw, m.S) % 3 - 1) / 64,
+pairs = partial(_worlds, (*GAMMAS, 0.98), V=_guess, step=lambda draw, m: (octets(draw, m.S) % 3 - 1) / 64,
                 shift=st.sampled_from([1.0, -0.125, 8.0]))
 targets = partial(_worlds, eps=st.sampled_from([1.0, 0.125, 2.0**-6, 2.0**-10]))
-starts = partial(_worlds, (*GAMMAS, 0.99), start=lambda draw, m: _bytes(draw, m.S) % m.A)
+starts = partial(_worlds, (*GAMMAS, 0.99), start=lambda draw, m: octets(draw, m.S) % m.A)
 policies = partial(_worlds, pi=_policy, pi_ref=_policy)
 estimates = partial(_worlds, pi=_policy, P_hat=_P_hat, r_hat=lambda draw, m: np.where(
-    _bytes(draw, m.S, 1) % 2 == 1, _bytes(draw, *m.r.shape) % 17 / 16, m.r))
+    octets(draw, m.S, 1) % 2 == 1, octets(draw, *m.r.shape) % 17 / 16, m.r))
 losses = lambda: values() | st.sampled_from(       # among them those on which the greedy loss is as large as it can be
     [{"model": greedy_loss(**w), "V": greedy_loss_estimate(**w)} for w in TIES])
 errors = lambda: estimates() | st.sampled_from([_leak(w) for w in LEAKS])       # the leaks nearly attain the bound
@@ -109,7 +103,7 @@ def contraction(world: dict, subject: Callable, rng: np.random.Generator) -> dic
     V, W, c = exact(world["V"]), exact(world["V"] + world["step"]), rational.rational(world["shift"])
     TV = subject(P, r, g, V)
     shifted = np.abs(subject(P, r, g, V + c) - TV - g * c).max()
-    return _worst((np.abs(TV - subject(P, r, g, W)).max(), g * np.abs(V - W).max()), (shifted, 0))
+    return worst_of((np.abs(TV - subject(P, r, g, W)).max(), g * np.abs(V - W).max()), (shifted, 0))
 
 
 def enclosure(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
@@ -118,20 +112,20 @@ def enclosure(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     V = exact(world["V"])
     best, mine = _optimum(world["model"]), pb.evaluate(P, r, g, pb.greedy(P, r, g, V))
     lo, hi = subject(P, r, g, V)
-    return _worst(*(row for a, b, x, y in zip(lo, hi, best, mine)
+    return worst_of(*(row for a, b, x, y in zip(lo, hi, best, mine)
                     for row in ((b - x, b - a), (x - a, b - a), (b - y, b - a))))
 
 
 def greedy_gap(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3: the loss of greedy(V) in its worst state against both bounds."""
     loss, both = _greedy_gap(world["model"], world["V"], subject)
-    return _worst(*((loss, bound) for bound in both))
+    return worst_of(*((loss, bound) for bound in both))
 
 
 def greedy_tie(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3-tight: how far the loss is from both bounds on the instance that attains them."""
     loss, both = _greedy_gap(greedy_loss(**world), greedy_loss_estimate(**world), subject)
-    return _worst(*((abs(bound - loss), 0) for bound in both))
+    return worst_of(*((abs(bound - loss), 0) for bound in both))
 
 
 def _greedy_gap(m: TabularMDP, estimate: np.ndarray, subject: Callable) -> tuple[Any, tuple[Any, Any]]:
@@ -140,6 +134,7 @@ def _greedy_gap(m: TabularMDP, estimate: np.ndarray, subject: Callable) -> tuple
     return (best - pb.evaluate(P, r, g, pb.greedy(P, r, g, V))).max(), subject(P, r, g, V, best)
 
 
+@marked
 def stopped(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3-stop: the exact loss of the policy returned, and twice the error of the value, against eps."""
     m, eps = world["model"], world["eps"]
@@ -163,9 +158,10 @@ def improvement(world: dict, subject: Callable, rng: np.random.Generator) -> dic
         TV = pb.backup(P, r, g, V)
         found += [(max((TV - after).max(), (V - TV).max(), 0), 0),
                   (np.abs(best - after).max(), g * np.abs(best - V).max())]
-    return _worst(*found)
+    return worst_of(*found)
 
 
+@marked
 def changes(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C5: how often the policy changed, against the bound rounded down."""
     m = world["model"]
@@ -178,27 +174,27 @@ def difference(world: dict, subject: Callable, rng: np.random.Generator) -> dict
     P, r, g = _exactly(world["model"])
     rho, pi, ref = exact(world["model"].rho), exact(world["pi"]), exact(world["pi_ref"])
     direct = rho @ (pb.evaluate(P, r, g, pi) - pb.evaluate(P, r, g, ref))
-    return _worst((abs(subject(P, r, g, rho, pi, ref) - direct), 0))
+    return worst_of((abs(subject(P, r, g, rho, pi, ref) - direct), 0))
 
 
 def two_models(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C7: the lemma's side against the difference of two linear solves."""
     P, r, g, pi, P_hat, r_hat, error = _two_models(world)
     rho = exact(world["model"].rho)
-    return _worst((abs(subject(P, r, g, rho, pi, P_hat, r_hat) - rho @ error), 0))
+    return worst_of((abs(subject(P, r, g, rho, pi, P_hat, r_hat) - rho @ error), 0))
 
 
 def model_error(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C7-bound: |Vhat^pi - V^pi| against the bound."""
     P, r, g, _, P_hat, r_hat, error = _two_models(world)
-    return _worst((np.abs(error).max(), subject(P, r, g, P_hat, r_hat)))
+    return worst_of((np.abs(error).max(), subject(P, r, g, P_hat, r_hat)))
 
 
 def leak(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C7-tight: bound (1 - gamma) against error (1 - gamma + gamma leak), which must agree."""
     P, r, g, _, P_hat, r_hat, error = _two_models(_leak(world))
     bound = subject(P, r, g, P_hat, r_hat)
-    return _worst((abs(bound * (1 - g) - np.abs(error).max() * (1 - g + g * P_hat[0, 0, 1])), 0))
+    return worst_of((abs(bound * (1 - g) - np.abs(error).max() * (1 - g + g * P_hat[0, 0, 1])), 0))
 
 
 def _two_models(world: dict) -> tuple[Any, ...]:
@@ -214,7 +210,7 @@ def flow(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     d = subject(P, g, rho, pi)
     into = (1 - g) * rho + g * (d[:, :, None] * P).sum((0, 1))
     value = (d * r).sum() / (1 - g) - rho @ pb.evaluate(P, r, g, pi)
-    return _worst((abs(d.sum() - 1), 0), (abs(value), 0), (np.abs(d.sum(1) - into).max(), 0))
+    return worst_of((abs(d.sum() - 1), 0), (abs(value), 0), (np.abs(d.sum(1) - into).max(), 0))
 
 
 def horizon_difference(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
@@ -222,7 +218,7 @@ def horizon_difference(world: dict, subject: Callable, rng: np.random.Generator)
     m = world["model"]
     P, r, rho, pi, ref = (exact(x) for x in (m.P, m.r, m.rho, world["pi"], world["pi_ref"]))
     direct = rho @ (pb.finite_horizon_values(P, r, pi)[0] - pb.finite_horizon_values(P, r, ref)[0])
-    return _worst((abs(subject(P, r, rho, pi, ref) - direct), 0))
+    return worst_of((abs(subject(P, r, rho, pi, ref) - direct), 0))
 
 
 def _exactly(m: TabularMDP) -> tuple[np.ndarray, np.ndarray, Any]:
@@ -237,12 +233,6 @@ def _optimum(m: TabularMDP) -> np.ndarray:
     if (pb.backup(P, r, g, best) != best).any():
         raise ArithmeticError("policy iteration in rationals ended in no fixed point of T")
     return best
-
-
-def _worst(*pairs: tuple[Any, Any]) -> dict:
-    """Of (measured, bound): the one that violates most, or else the tightest."""
-    rows = [{"measured": fraction(measured), "bound": fraction(bound)} for measured, bound in pairs]
-    return max(rows, key=lambda row: (max(excess(row), 0), tightness(row)))
 
 
 # -------------------------------------------------------------------------------------------- checks

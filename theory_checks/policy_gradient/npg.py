@@ -5,7 +5,6 @@ A measure sees every policy of a run, pi_0..pi_T, and evaluates them itself.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,16 +18,17 @@ from mdpkit import rational
 from mdpkit.access import Exact
 from mdpkit.instances.garnet import random_mdp
 from mdpkit.measure.divergences import kl
+from mdpkit.measure.plain import discounted_values
 from mdpkit.measure.values import optimal_action_value
 from mdpkit.models.tabular import TabularMDP
+from mdpkit.octets import GAMMAS, law, small_mdp
 from mdpkit.rational import exact, fraction
-from mdpkit.solve.rounding import higham
-from theory_checks.engine.claims import Check, Claim, Saboteur
+from mdpkit.solve.rounding import advantage_error, higham
+from theory_checks.engine.claims import Check, Claim, Saboteur, marked
 from theory_checks.engine.judges import Sure
-from theory_checks.engine.rows import excess
+from theory_checks.engine.rows import worst
 
 TWINS = "theory_checks.policy_gradient._npg_twins"
-GAMMAS = (0.5, 0.8, 0.9, 0.97)
 ETAS = (0.01, 0.1, 0.3, 1.0, 5.0)
 STEPS = (2, 12, 40)                      # updates of a searched run; each of its policies is held to the claim
 ARMS = ({"A": 100}, {"A": 1000})
@@ -41,25 +41,6 @@ LARGE = 1e6                              # a step near infinity
 def arms(A: int, gamma: float) -> TabularMDP:
     """One state; action 0 pays 1, the others nothing."""
     return TabularMDP(np.ones((1, A, 1)), np.eye(A)[:1], gamma, [1.0])
-
-
-def octets(draw: st.DrawFn, *shape: int) -> np.ndarray:
-    """Integers 0..255 in one choice of the search: drawn fast, and they shrink to 0."""
-    n = math.prod(shape)
-    return np.array(list(draw(st.binary(min_size=n, max_size=n))), np.int64).reshape(shape)
-
-
-def law(draw: st.DrawFn, *shape: int, least: int = 0) -> np.ndarray:
-    """Rows near weights of `WEIGHTS`, each at least ``least``; a row without any is the point mass on its first."""
-    weights = np.maximum(WEIGHTS[octets(draw, *shape) % len(WEIGHTS)], least)
-    weights[..., 0] += weights.sum(-1) == 0
-    return weights / weights.sum(-1, keepdims=True)
-
-
-def small_mdp(draw: st.DrawFn, size: int, least: int = 0) -> TabularMDP:
-    """Up to ``size`` states and 3 actions, rewards in sixteenths; each state starts with weight ``least`` at least."""
-    S, A, gamma = draw(st.integers(1, size)), draw(st.integers(1, 3)), draw(st.sampled_from(GAMMAS))
-    return TabularMDP(law(draw, S, A, S), octets(draw, S, A) % 17 / 16, gamma, law(draw, S, least=least))
 
 
 @st.composite
@@ -105,24 +86,27 @@ def form(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     return {"measured": fraction(np.abs(left - left.sum(-1)[:, None] / m.A).max()), "bound": 0}
 
 
+@marked
 def closed_form(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C2: each policy against pi_0 exp(eta/(1-gamma) sum of Q), normalised."""
     m, T = world["model"], world["T"]
     pi = _policies(world, subject, rng)
-    Q = values(m, pi[:-1])[1]
+    Q = discounted_values(m.P, m.r, m.gamma, pi[:-1])[1]
     wanted = npg.softmax(np.log(pi[0]) + world["eta"] / (1 - m.gamma) * np.cumsum(Q, 0))
     # tables of the two differ by delta, one error of Q a step on either side, and laws then by exp(2 delta) - 1
-    delta = 2 * T * world["eta"] / (1 - m.gamma) * advantage_error(m, T)
+    delta = 2 * T * world["eta"] / (1 - m.gamma) * advantage_error(m.S, m.A, m.gamma, T)
     return {"measured": float(np.abs(pi[1:] - wanted).max()), "bound": 0.0,
             "slack": float(np.expm1(2 * delta)) + higham(4 * m.A + 64)}
 
 
+@marked
 def rate(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3: V*(rho) - V^{pi_t}(rho) against the bound for every t >= 1."""
     m = world["model"]
     return _gaps(world, subject, rng, npg.bound(m.A, m.gamma, world["eta"], np.arange(1, world["T"] + 1)))
 
 
+@marked
 def rate_from(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3-start: the same, with E_{s ~ d*} KL(pi*, pi_0) in place of log A."""
     m = world["model"]
@@ -135,31 +119,33 @@ def rate_from(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
 
 def _gaps(world: dict, subject: Callable, rng: np.random.Generator, bounds: np.ndarray) -> dict:
     m, T = world["model"], world["T"]
-    V = values(m, _policies(world, subject, rng))[0]
+    V = discounted_values(m.P, m.r, m.gamma, _policies(world, subject, rng))[0]
     gaps = m.rho @ optimal_action_value(m).max(-1) - V[1:] @ m.rho
     # NPG with errors e of its advantages: the mean over t of the gap grows by 3 e/(1-gamma)^2, and a last policy is
     # worse than one before it by 2 e/(1-gamma) a step at most; then two evaluations. A KL and a log round too.
-    e = advantage_error(m, T)
+    e = advantage_error(m.S, m.A, m.gamma, T)
     slack = (3 + 2 * T + 2) * e / (1 - m.gamma) ** 2 + higham(64) * float(bounds.max())
     return worst({"measured": float(g), "bound": float(b), "slack": slack} for g, b in zip(gaps, bounds))
 
 
+@marked
 def climbing(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C4: (1-gamma)/eta log Z_t(s), and 0, against V_{t+1}(s) - V_t(s): in each state, hence for each start."""
     m, T, k = world["model"], world["T"], (1 - world["model"].gamma) / world["eta"]
     pi = _policies(world, subject, rng)
-    V, Q = values(m, pi)
+    V, Q = discounted_values(m.P, m.r, m.gamma, pi)
     x = (Q - V[..., None])[:-1] / k
     top = x.max(-1)
     least = k * (top + np.log((pi[:-1] * np.exp(x - top[..., None])).sum(-1)))
     # errors e of the advantage cost V_{t+1} - V_t and log Z each at most 4 e/(1-gamma); log, exp and a sum of A terms
-    slack = 8 * advantage_error(m, T) / (1 - m.gamma) + k * higham(4 * m.A + 64)
+    slack = 8 * advantage_error(m.S, m.A, m.gamma, T) / (1 - m.gamma) + k * higham(4 * m.A + 64)
     steps, floor = np.diff(V, axis=0).ravel(), least.ravel()
     rows = [{"measured": float(a), "bound": float(b), "slack": slack}
             for a, b in [*zip(floor, steps), *zip(-floor, 0 * steps)]]
     return worst(rows)
 
 
+@marked
 def crowd(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C5: twice the bound, which NPG obeys, against the gap of the subject; NPG ends within 1e-12."""
     T, gamma, eta = 50, 0.5, 1.0
@@ -168,17 +154,19 @@ def crowd(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
         pi = f(Exact(m), Params(eta, T), rng).output
         ends.append(float(pi[0, 1:].sum()) / (1 - gamma))       # V* - V: what the other arms lose
     # a sum of A terms, and tables off by at most e a step
-    slack = higham(16 * m.A) + 2 * T * advantage_error(m, T)
+    slack = higham(16 * m.A) + 2 * T * advantage_error(m.S, m.A, m.gamma, T)
     return worst([{"measured": ends[0], "bound": 1e-12, "slack": 0.0},
                    {"measured": 2 * npg.bound(m.A, gamma, eta, T), "bound": ends[1], "slack": slack}])
 
 
+@marked
 def leader(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C6: pi_t(a) against exp(-eta/(1-gamma) D), D what a falls short of the leader's sum of Q over s < t."""
     m, T = world["model"], world["T"]
     pi = _policies(world, subject, rng)
-    total = np.cumsum(values(m, pi[:-1])[1], 0)
-    short = total.max(-1, keepdims=True) - total - 4 * T * advantage_error(m, T)      # rounding: 2 T e on either side
+    total = np.cumsum(discounted_values(m.P, m.r, m.gamma, pi[:-1])[1], 0)
+    off = 2 * T * advantage_error(m.S, m.A, m.gamma, T)                             # rounding, on either side
+    short = total.max(-1, keepdims=True) - total - 2 * off
     over = pi[1:] - np.exp(-world["eta"] / (1 - m.gamma) * np.maximum(short, 0.0))
     return {"measured": float(over.max()), "bound": 0.0, "slack": higham(4 * m.A + 64)}
 
@@ -188,31 +176,6 @@ def _policies(world: dict, subject: Callable, rng: np.random.Generator) -> np.nd
     params = Params(world["eta"], world["T"], world["start"])
     result = subject(Exact(world["model"]), params, rng)
     return np.concatenate([result.trace.policies[result.trace.index], result.output[None]])
-
-
-def values(m: TabularMDP, pi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """V (n, S) and Q (n, S, A) of policies (n, S, A)."""
-    flow = np.eye(m.S) - m.gamma * np.einsum("nsa,sat->nst", pi, m.P)
-    V = np.linalg.solve(flow, (pi * m.r).sum(-1)[..., None])[..., 0]
-    return V, m.r + m.gamma * np.einsum("sat,nt->nsa", m.P, V)
-
-
-def advantage_error(m: TabularMDP, T: int) -> float:
-    """How far a computed A^pi may be from that of the softmax of the table as stored, rewards in [0, 1].
-
-    Elimination with partial pivoting solves a system whose matrix is off by S^2 2^(S-1) gamma_{3S} of its norm, which
-    is at most 2 (Higham 2002, theorem 9.5); the chain, its rewards and the softmax, whose exponents are rounded, move
-    it by gamma_{A^2 + 16 A + 64} more; and 1/(1-gamma) multiplies that, and V itself. Adding to a table T times rounds
-    at most T units of its last size, as if A had been off by T u/(1-gamma). A takes V twice, and r + gamma P V once.
-    """
-    k = 3 * m.S**3 * 2**m.S + m.A**2 + 16 * m.A + T + 64
-    return 4 * higham(k) / (1 - m.gamma) ** 2
-
-
-def worst(rows: Any) -> dict:
-    """The row that violates most, or else the one nearest to its bound."""
-    near = lambda row: row["measured"] / max(row["bound"] + row.get("slack", 0), 1e-300)
-    return max(rows, key=lambda row: (max(excess(row), 0.0), near(row)))
 
 
 # -------------------------------------------------------------------------------------------- checks

@@ -21,11 +21,12 @@ from mdpkit.access import Comparisons
 from mdpkit.instances.preferences import two_prompts
 from mdpkit.measure.divergences import kl
 from mdpkit.models.preferences import PreferenceModel
+from mdpkit.octets import octets
 from mdpkit.records import Pairs
 from mdpkit.solve.rounding import higham
-from theory_checks.engine.claims import Check, Claim, Saboteur
+from theory_checks.engine.claims import Check, Claim, Saboteur, marked
 from theory_checks.engine.judges import HighProbability, Sure
-from theory_checks.engine.rows import excess
+from theory_checks.engine.rows import worst
 
 TWINS = "theory_checks.preferences._hypo_twins"
 WEIGHTS = np.array([1, 1, 4, 64, 2**14, 2**20], float)        # of responses, before they are normalised
@@ -46,12 +47,6 @@ def thin(d: float, third: float = 0.0) -> tuple[PreferenceModel, Pairs]:
     mu = np.zeros((1, 3, 3))
     mu[0, 0, 1], mu[0, 0, 2] = 1.0 - third, third
     return model, losses.population(model, mu)
-
-
-def octets(draw: st.DrawFn, *shape: int) -> np.ndarray:
-    """Integers 0..255 in one choice of the search."""
-    n = math.prod(shape)
-    return np.array(list(draw(st.binary(min_size=n, max_size=n))), np.int64).reshape(shape)
 
 
 def law(draw: st.DrawFn, *shape: int) -> np.ndarray:
@@ -111,6 +106,7 @@ def equally_good(world: dict, subject: Callable, rng: np.random.Generator) -> di
     return {"measured": abs(float(off)), "bound": 0.0, "slack": higham(64) * size}
 
 
+@marked
 def stranded(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C1-descent: DPO from the bad start over falling d: the weight of y3, the bound on J, the slope of the gap."""
     rows, gaps, ks = [], [], np.array(world["k"])
@@ -126,6 +122,7 @@ def stranded(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     return worst([*rows, *({"measured": abs(float(s) - 1), "bound": 0.02} for s in slopes)])
 
 
+@marked
 def covered(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C2: the gap against the first of the bounds."""
     ref, rho, beta, r, rhat = (world[k] for k in ("pi_ref", "rho", "beta", "r", "rhat"))
@@ -137,6 +134,7 @@ def covered(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
             "slack": higham(64) * (4.0 + beta * float(np.abs(log_ref).max()))}
 
 
+@marked
 def ordered(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C2-order: the three bounds, each below the next."""
     ref, rho, beta, r, rhat = (world[k] for k in ("pi_ref", "rho", "beta", "r", "rhat"))
@@ -191,6 +189,7 @@ def bounded_fit(world: dict, subject: Callable, rng: np.random.Generator) -> dic
             "bound": hypo.radius(R, beta), "slack": off * (1 + R / beta)}
 
 
+@marked
 def repaired(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C4: the gap falls with lam and ends below 1e-3, from the bad start; and at lam = 0.1 from others too."""
     model, data = thin(world["d"])
@@ -203,6 +202,7 @@ def repaired(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     return worst([*falls, {"measured": ladder[-1], "bound": 1e-3}, *same])
 
 
+@marked
 def derivative(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C5: the gradient against complex steps, which lose no digits: Im f(theta + i t)/t at t = 1e-20."""
     ref, rho, theta = world["pi_ref"], world["rho"], world["rhat"] / world["beta"]
@@ -218,6 +218,7 @@ def derivative(world: dict, subject: Callable, rng: np.random.Generator) -> dict
     return {"measured": off, "bound": 0.0, "slack": higham(64) * size * size}
 
 
+@marked
 def sampled(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C5-sampled: n draws against Hoeffding's width at delta = 0.05, for the worst of the X Y coordinates."""
     model, n = two_prompts(), world["n"]
@@ -247,12 +248,6 @@ def _gap(model: PreferenceModel, pi: np.ndarray) -> float:
     """J(pi*) - J(pi), which is exactly beta KL(pi || pi*)."""
     best = np.exp(losses.gibbs(np.log(model.pi_ref), model.reward, model.beta))
     return model.beta * float(model.rho @ kl(pi, best))
-
-
-def worst(rows: Any) -> dict:
-    """The row that violates most, or else the one nearest to its bound."""
-    near = lambda row: row["measured"] / max(row["bound"] + row.get("slack", 0), 1e-300)
-    return max(rows, key=lambda row: (max(excess(row), 0.0), near(row)))
 
 
 # -------------------------------------------------------------------------------------------- checks

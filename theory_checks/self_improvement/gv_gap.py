@@ -6,6 +6,7 @@ models and its scaling with compute is not modelled.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -18,15 +19,16 @@ from hypothesis import strategies as st
 
 from algorithms.self_improvement import gv_gap
 from algorithms.self_improvement.gv_gap import Params
-from mdpkit import validate
 from mdpkit.access import Episodes
 from mdpkit.models.bandits import ContextualBandit
-from mdpkit.rational import exact, fraction, rational
+from mdpkit.octets import law, octets
+from mdpkit.rational import exact, rational
 from mdpkit.solve.rounding import higham
 from theory_checks.engine.claims import Check, Claim, Saboteur
 from theory_checks.engine.judges import HighProbability, Sure
-from theory_checks.engine.rows import excess
+from theory_checks.engine.rows import exact_row, worst
 
+steep = functools.partial(law, weights=(0, 1, 4, 64))
 TWINS = "theory_checks.self_improvement._gv_gap_twins"
 ROUNDS = 6
 P, ODD = 0.3, 0.3125 + 2.0**-30          # accuracies; the second is stored as it is
@@ -37,19 +39,6 @@ TWO = {"f": [[0.2, 0.8], [0.2, 0.8]], "u": [[1, 0], [1, 0]], "w": [[0.9, 0.3], [
 
 # ------------------------------------------------------------------------------------------ worlds
 
-def octets(draw: st.DrawFn, *shape: int) -> np.ndarray:
-    """Integers 0..255 in one choice of the search."""
-    n = math.prod(shape)
-    return np.array(list(draw(st.binary(min_size=n, max_size=n))), np.int64).reshape(shape)
-
-
-def law(draw: st.DrawFn, *shape: int, least: int = 0) -> np.ndarray:
-    """Rows of weights 0, 1, 4 or 64, each at least ``least``; an empty row is the point mass on its first."""
-    weights = np.maximum(np.array([0, 1, 4, 64])[octets(draw, *shape) % 4], least).astype(float)
-    weights[..., 0] += weights.sum(-1) == 0
-    return validate.simplex("law", weights / weights.sum(-1, keepdims=True), shape)
-
-
 def sizes(draw: st.DrawFn) -> tuple[int, int]:
     """Up to two prompts, two to four responses."""
     return draw(st.integers(1, 2)), draw(st.integers(2, 4))
@@ -59,7 +48,7 @@ def sizes(draw: st.DrawFn) -> tuple[int, int]:
 def models(draw: st.DrawFn) -> dict[str, Any]:
     """Any model, weight and utility; weights may vanish."""
     X, Y = sizes(draw)
-    return {"f": law(draw, X, Y), "w": octets(draw, X, Y) % 9 / 8, "u": octets(draw, X, Y) % 5 / 4}
+    return {"f": steep(draw, X, Y), "w": octets(draw, X, Y) % 9 / 8, "u": octets(draw, X, Y) % 5 / 4}
 
 
 @st.composite
@@ -69,7 +58,7 @@ def binary(draw: st.DrawFn, right: bool) -> dict[str, Any]:
     u = octets(draw, X, Y) % 2
     u[:, 0], u[:, 1] = 1, 0
     w = (octets(draw, X, Y) % 8 + 1 + (8 * u if right else 0)) / 8
-    return {"f": law(draw, X, Y, least=1), "w": w, "u": 1.0 * u, "rho": law(draw, X)}
+    return {"f": steep(draw, X, Y, least=1), "w": w, "u": 1.0 * u, "rho": steep(draw, X)}
 
 
 any_binary, right_binary = partial(binary, False), partial(binary, True)
@@ -80,15 +69,15 @@ def aligned(draw: st.DrawFn) -> dict[str, Any]:
     """One prompt, full support, and weights that grow with the utility."""
     u = octets(draw, draw(st.integers(2, 4))) % 5
     table = np.cumsum(octets(draw, 5) % 4 + 1)
-    return {"f": law(draw, 1, len(u), least=1), "w": table[u][None] / 4, "u": u[None] / 4}
+    return {"f": steep(draw, 1, len(u), least=1), "w": table[u][None] / 4, "u": u[None] / 4}
 
 
 @st.composite
 def sequences(draw: st.DrawFn) -> dict[str, Any]:
     """Models that follow one another anyhow, so that each is a distillation with some error of the one before."""
     X, Y = sizes(draw)
-    return {"fs": law(draw, draw(st.integers(2, 4)), X, Y), "w": octets(draw, X, Y) % 5 / 4,
-            "u": octets(draw, X, Y) % 5 / 4, "rho": law(draw, X), "scale": 1.0}
+    return {"fs": steep(draw, draw(st.integers(2, 4)), X, Y), "w": octets(draw, X, Y) % 5 / 4,
+            "u": octets(draw, X, Y) % 5 / 4, "rho": steep(draw, X), "scale": 1.0}
 
 
 @st.composite
@@ -106,7 +95,7 @@ def covariance(world: dict, subject: Callable, rng: np.random.Generator) -> dict
     for x in range(len(f)):
         mean = (f[x] * w[x]).sum()
         cov = (f[x] * u[x] * w[x]).sum() - (f[x] * u[x]).sum() * mean
-        rows.append(_row(abs(got[x] - (cov / mean if mean != 0 else 0)), 0))
+        rows.append(exact_row(abs(got[x] - (cov / mean if mean != 0 else 0)), 0))
     return worst(rows)
 
 
@@ -118,8 +107,8 @@ def by_rates(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     al, be = (f * w * u).sum(-1) / p, (f * w * (1 - u)).sum(-1) / (1 - p)
     off = [abs(after - new), abs(gap - (new - p)), abs(relative - (new - p) / (1 - p)),
            abs(after / (1 - after) - p / (1 - p) * al / be)]
-    signs = [_row(1 if (a > b) != (g > 0) else 0, 0) for a, b, g in zip(al, be, gap)]
-    return worst([*signs, *(_row(v, 0) for part in off for v in part)])
+    signs = [exact_row(1 if (a > b) != (g > 0) else 0, 0) for a, b, g in zip(al, be, gap)]
+    return worst([*signs, *(exact_row(v, 0) for part in off for v in part)])
 
 
 def steps(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
@@ -129,7 +118,8 @@ def steps(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     for g, h in itertools.pairwise(fs[:, 0]):
         mean = (g * w[0]).sum()
         rise, var = (h * w[0]).sum() - mean, (g * w[0] * w[0]).sum() - mean * mean
-        rows += [_row(abs(rise - var / mean), 0), _row(-rise, 0), _row((g * u[0]).sum(), (h * u[0]).sum())]
+        rows += [exact_row(abs(rise - var / mean), 0), exact_row(-rise, 0),
+                 exact_row((g * u[0]).sum(), (h * u[0]).sum())]
     return worst(rows)
 
 
@@ -143,11 +133,11 @@ def saturation(world: dict, subject: Callable, rng: np.random.Generator) -> dict
     for t, g in enumerate(fs):
         left = top - (g * u).sum()
         if second is None:
-            rows.append(_row(abs(left), 0))
+            rows.append(exact_row(abs(left), 0))
             continue
         rate = (w[u == second][0] / w.max()) ** t
-        rows += [_row(left, (1 - F1) / F1 * (top - low) * rate),
-                 _row(f[u == second].sum() * (top - second) * rate, left)]
+        rows += [exact_row(left, (1 - F1) / F1 * (top - low) * rate),
+                 exact_row(f[u == second].sum() * (top - second) * rate, left)]
     return worst(rows)
 
 
@@ -155,8 +145,8 @@ def hump(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3: J_t rises up to t = 5 and falls from there to below 0.001 at t = 59."""
     f, w, u = (exact(world[k]) for k in "fwu")
     J = [(g[0] * u[0]).sum() for g in subject(f / f.sum(), w, 59)]
-    rising = [_row(a, b) for a, b in itertools.pairwise(J[:6])]
-    return worst([*rising, *(_row(b, a) for a, b in itertools.pairwise(J[5:])), _row(J[-1], rational(0.001))])
+    rising = [exact_row(a, b) for a, b in itertools.pairwise(J[:6])]
+    return worst([*rising, *(exact_row(b, a) for a, b in itertools.pairwise(J[5:])), exact_row(J[-1], rational(0.001))])
 
 
 def balance(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
@@ -164,8 +154,8 @@ def balance(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     fs, w, u, rho = exact(world["fs"]), exact(world["w"]), exact(world["u"]), exact(world["rho"])
     J, gaps, errors = subject(fs, w, u * rational(world["scale"]), rho)
     T, room = len(gaps), 1 - J[0] + errors.sum()
-    return worst([*(_row(abs(J[t + 1] - J[t] - gaps[t]), errors[t]) for t in range(T)),
-                  _row(gaps.sum(), room), _row(gaps.min(), room / T)])
+    return worst([*(exact_row(abs(J[t + 1] - J[t] - gaps[t]), errors[t]) for t in range(T)),
+                  exact_row(gaps.sum(), room), exact_row(gaps.min(), room / T)])
 
 
 def diversity(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
@@ -174,15 +164,15 @@ def diversity(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     half = exact([0.5, 0.5])
     fs = subject(f / f.sum(-1)[:, None], w, 5)
     few, many = ([gv_gap.pass_at_k(g, u, half, k) for g in fs] for k in (1, 32))
-    falls = [_row(b, a) for a, b in itertools.pairwise(many)]
-    return worst([*falls, *(_row(a, b) for a, b in itertools.pairwise(few))])
+    falls = [exact_row(b, a) for a, b in itertools.pairwise(many)]
+    return worst([*falls, *(exact_row(a, b) for a, b in itertools.pairwise(few))])
 
 
 def every_pass(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C5-right: pass@k of successive models, for all of PASSES."""
     f, w, u, rho = (exact(world[k]) for k in ("f", "w", "u", "rho"))
     fs = subject(f, w, 3)
-    return worst([_row(gv_gap.pass_at_k(g, u, rho, k), gv_gap.pass_at_k(h, u, rho, k))
+    return worst([exact_row(gv_gap.pass_at_k(g, u, rho, k), gv_gap.pass_at_k(h, u, rho, k))
                   for g, h in itertools.pairwise(fs) for k in PASSES])
 
 
@@ -210,16 +200,6 @@ def kept_mean(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     shares, (al, be) = shares[shares != f[:, 0]], gv_gap.noisy_rates(0.5)
     return {"measured": abs(float(shares.mean()) - ODD * al / (ODD * al + (1 - ODD) * be)),
             "bound": math.sqrt(math.log(2 / 0.05) / (2 * len(shares)))}
-
-
-def _row(measured: Any, bound: Any) -> dict:
-    return {"measured": fraction(measured), "bound": fraction(bound)}
-
-
-def worst(rows: Any) -> dict:
-    """The row that violates most, or else the one nearest to its bound."""
-    near = lambda row: float(row["measured"]) / max(float(row["bound"]) + float(row.get("slack", 0)), 1e-300)
-    return max(rows, key=lambda row: (max(excess(row), 0), near(row)))
 
 
 # -------------------------------------------------------------------------------------------- checks

@@ -15,7 +15,7 @@ from theory_checks.engine.claims import REFUTED
 from theory_checks.engine.runner import verify
 from theory_checks.models import contrastive_ucb as checks
 
-pytestmark = pytest.mark.xdist_group("contrastive_ucb")
+pytestmark = pytest.mark.xdist_group("contrastive-ucb")
 
 EXACT = 1e-12
 ROUND = 1e-9
