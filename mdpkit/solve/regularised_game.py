@@ -92,7 +92,7 @@ def solve(payoff: Any, alpha: float, rho_x: Any = None, rho_y: Any = None, tol: 
         u, v = _polished(A, alpha, u, v, log_x, log_y)
         lo, hi = _bounds(A, alpha, u, v, log_x, log_y)
     found = RegularisedGame(u, v, (lo + hi) / 2, lo, hi, max(hi - lo, 0.0) / alpha, steps,
-                            Certificate("float", "mirror prox and Newton", hi - lo, 0.0, time.perf_counter() - clock))
+                            Certificate("float", "mirror prox and Newton", limit, time.perf_counter() - clock))
     if hi - lo > limit:
         raise NotCertified(found, limit, "raise tol or alpha")
     return found
