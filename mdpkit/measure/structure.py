@@ -14,21 +14,20 @@ from mdpkit.measure import plain
 from mdpkit.measure.inputs import frame as framed
 from mdpkit.measure.inputs import policy_on
 from mdpkit.models.tabular import EpisodicMDP, TabularMDP
-from mdpkit.rational import exact
+from mdpkit.rational import exact, is_exact
 from mdpkit.solve import average, undiscounted
 
 LONGEST = 2**40             # mixing times beyond this are told as infinite
 
 
 def rank(matrix: Any) -> int:
-    """The rank of a matrix of floats (n, m) or of rationals, exact: elimination in integers, no tolerance."""
+    """The rank of a matrix of floats (n, m) or of rationals (`mdpkit.rational`), exact: elimination in integers, no tolerance."""
     M = np.asarray(matrix)
     if M.ndim != 2:
         raise MdpkitError("matrix", "of two axes", None, came=f"its shape is {M.shape}")
     if 0 in M.shape:
         return 0
-    return int(flint.fmpq_mat([[flint.fmpq(x.numerator, x.denominator) for x in row]
-                               for row in exact(M).tolist()]).rank())
+    return int(flint.fmpq_mat((M if is_exact(M) else exact(M)).tolist()).rank())
 
 
 def transition_rank(model: TabularMDP | EpisodicMDP) -> int:
