@@ -21,7 +21,7 @@ LONGEST = 2**40             # mixing times beyond this are told as infinite
 
 
 def rank(matrix: Any) -> int:
-    """The rank of a matrix of floats (n, m) or of rationals (`mdpkit.rational`), exact: elimination in integers, no tolerance."""
+    """The rank of a matrix (n, m) of floats or of rationals (`mdpkit.rational`), by elimination in integers."""
     M = np.asarray(matrix)
     if M.ndim != 2:
         raise MdpkitError("matrix", "of two axes", None, came=f"its shape is {M.shape}")
