@@ -18,6 +18,11 @@ def rational(x: float) -> flint.fmpq:
     return flint.fmpq(*float(x).as_integer_ratio())
 
 
+def of_fraction(x: Fraction) -> flint.fmpq:
+    """The same number of python-flint's kind."""
+    return flint.fmpq(x.numerator, x.denominator)
+
+
 def exact(x: Any) -> np.ndarray:
     """The floats of an array as the rationals that they are."""
     x = np.asarray(x, dtype=np.float64)

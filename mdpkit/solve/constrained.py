@@ -23,7 +23,10 @@ from scipy.optimize import linprog
 from mdpkit import validate
 from mdpkit.errors import MdpkitError, NotCertified
 from mdpkit.models.tabular import TabularMDP
+from mdpkit.rational import of_fraction
 from mdpkit.solve import discounted
+from mdpkit.solve.constrained_exact import exactly
+from mdpkit.solve.precise import down, up
 from mdpkit.solve.rounding import backup_error
 from mdpkit.solve.solution import Certificate, tolerance
 
@@ -72,7 +75,8 @@ class ConstrainedSolution:
                 f"prices {np.round(self.prices, 6).tolist()})")
 
 
-def solve(model: TabularMDP, costs: Any, limits: Any, tol: float | None = None) -> ConstrainedSolution:
+def solve(model: TabularMDP, costs: Any, limits: Any, tol: float | None = None, *,
+          tier: str = "float") -> ConstrainedSolution:
     """The best mixture within the limits, certified.
 
     Parameters
@@ -84,6 +88,9 @@ def solve(model: TabularMDP, costs: Any, limits: Any, tol: float | None = None) 
         Bounds b on the costs at the initial law.
     tol : float, optional
         Wanted width; by default ``1e-8 * max |r| / (1 - gamma)``.
+    tier : {"float", "exact"}
+        "exact" evaluates, weighs and prices the policies in rationals: ``certificate.exact`` holds the optimal value
+        and then the weights, of which ``weights`` are the roundings.
 
     Raises
     ------
@@ -93,6 +100,7 @@ def solve(model: TabularMDP, costs: Any, limits: Any, tol: float | None = None) 
         The width stays above ``tol``.
     """
     validate.instance("model", model, TabularMDP)
+    validate.choice("tier", tier, ("float", "exact"))
     c = validate.array("costs", costs, ("m", model.S, model.A))
     b = validate.array("limits", limits, (len(c),))
     top = max(float(np.abs(model.r).max()), 1e-290)
@@ -111,6 +119,8 @@ def solve(model: TabularMDP, costs: Any, limits: Any, tol: float | None = None) 
         lo, mixed, spent = _within(columns, weights, safe, b)
         if hi - lo <= asked or n >= ROUNDS or not columns.is_new:
             break
+    if tier == "exact":
+        return _in_rationals(model, c, b, columns.policies, asked, clock)
     keep = mixed > 0
     policies, mixed = np.array(columns.policies)[: len(mixed)][keep], mixed[keep]
     policy = _stationary(model, policies, mixed)
@@ -119,6 +129,19 @@ def solve(model: TabularMDP, costs: Any, limits: Any, tol: float | None = None) 
     if not found.width <= asked:
         raise NotCertified(found, asked, "raise tol")
     return found
+
+
+def _in_rationals(model: TabularMDP, c: np.ndarray, b: np.ndarray, policies: list[np.ndarray], asked: float,
+                  clock: float) -> ConstrainedSolution:
+    found = exactly(model, c, b, policies)
+    assert found is not None                # the columns hold a mixture with room to spare
+    weights = np.array([float(w) for w in found.weights])
+    certificate = Certificate("exact", "column generation", asked, time.perf_counter() - clock,
+                              (found.value, *found.weights))
+    return ConstrainedSolution(down(of_fraction(found.value)), up(of_fraction(found.value)), weights, found.policies,
+                               _stationary(model, found.policies, weights),
+                               np.array([up(of_fraction(x)) for x in found.costs]),
+                               np.array([float(p) for p in found.prices]), found.rounds, certificate)
 
 
 class _Columns:

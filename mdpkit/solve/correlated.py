@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from mdpkit.errors import MdpkitError, NotCertified
 from mdpkit.jit import kernel
 from mdpkit.kernels.backup import INTS, REALS
 from mdpkit.models.games import MarkovGame
+from mdpkit.solve.correlated_exact import exactly
 from mdpkit.solve.rounding import TINY, higham
 from mdpkit.solve.solution import tolerance
 
@@ -51,6 +53,8 @@ class Equilibrium:
     objective, ceiling : float
         The weighted sum of ``values``, and a proven bound on that of every equilibrium of this kind.
     kind : {"coarse", "correlated"}
+    exact : tuple of Fraction or None
+        In tier "exact" the best equilibrium itself, flat; ``sigma`` is its rounding.
     """
 
     sigma: np.ndarray
@@ -59,6 +63,7 @@ class Equilibrium:
     objective: float
     ceiling: float
     kind: str
+    exact: tuple[Fraction, ...] | None = None
 
     @property
     def width(self) -> float:
@@ -69,7 +74,8 @@ class Equilibrium:
         return f"Equilibrium({self.kind}: values {np.round(self.values, 6).tolist()}, gap {self.gap:.2g})"
 
 
-def solve(payoffs: Any, *, kind: str = "coarse", weights: Any = None, tol: float | None = None) -> Equilibrium:
+def solve(payoffs: Any, *, kind: str = "coarse", weights: Any = None, tol: float | None = None,
+          tier: str = "float") -> Equilibrium:
     """An equilibrium of largest weighted sum of payoffs.
 
     Parameters
@@ -80,6 +86,8 @@ def solve(payoffs: Any, *, kind: str = "coarse", weights: Any = None, tol: float
         Non-negative; 1 for each player by default.
     tol : float, optional
         Wanted gap; by default ``1e-9 * max |payoff|``.
+    tier : {"float", "exact"}
+        "exact" solves in rationals, for small games.
 
     Raises
     ------
@@ -87,17 +95,19 @@ def solve(payoffs: Any, *, kind: str = "coarse", weights: Any = None, tol: float
         The gap stays above ``tol``.
     """
     Q, w, kind = _given(payoffs, weights, kind)
+    validate.choice("tier", tier, ("float", "exact"))
     n, shape = len(Q), Q.shape[1:]
     flat = Q.reshape(n, -1)
     top = float(np.abs(flat).max())
     tol = tolerance(tol, max(RELATIVE_TOL * top, 1e-290))
     G, cost = gains(flat, np.array(shape), kind == "correlated"), w @ flat
-    sigma, prices = _program(G, cost)
+    law, prices = exactly(Q, w, kind == "correlated") if tier == "exact" else (None, np.zeros(0))
+    sigma, prices = _program(G, cost) if law is None else (_rounded(np.array([float(x) for x in law])), prices)
     pad = 2 * higham(flat.shape[1] + 4) * top + TINY
-    gap = math.nextafter(max(float((G @ sigma).max()), 0.0) + pad, math.inf)
+    gap = math.nextafter(float((G @ sigma).max(initial=0.0)) + pad, math.inf)
     spent = float(np.abs(prices).sum())      # whatever the prices >= 0: nothing is above max_j (cost - prices G)
     ceiling = float((cost - prices @ G).max()) + 2 * higham(len(G) + n + 4) * (w.sum() + 2 * spent) * top + TINY
-    out = Equilibrium(sigma.reshape(shape), flat @ sigma, gap, float(cost @ sigma), ceiling, kind)
+    out = Equilibrium(sigma.reshape(shape), flat @ sigma, gap, float(cost @ sigma), ceiling, kind, law)
     if not gap <= tol:
         raise NotCertified(out, tol, "raise tol")
     return out
@@ -123,12 +133,16 @@ def _given(payoffs: Any, weights: Any, kind: str) -> tuple[np.ndarray, np.ndarra
     return Q, validate.within("weights", w, 0.0, 1e6), kind
 
 
+def _rounded(x: np.ndarray) -> np.ndarray:
+    return validate.simplex("sigma", x, x.shape, flush=True)
+
+
 def _program(G: np.ndarray, cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A law (J,), canonical, and prices (m,) >= 0 of the deviations, from HiGHS on the scaled program."""
     from scipy.optimize import linprog
 
     J = len(cost)
-    unit = float(np.abs(G).max()) or 1.0
+    unit = float(np.abs(G).max(initial=0.0)) or 1.0
     scale = float(np.abs(cost).max()) or 1.0
     answer = linprog(-cost / scale, A_ub=G / unit, b_ub=np.zeros(len(G)), A_eq=np.ones((1, J)), b_eq=[1.0],
                      method="highs-ds",
@@ -136,8 +150,7 @@ def _program(G: np.ndarray, cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if answer.x is None:
         raise MdpkitError("payoffs", "solvable by HiGHS", answer.message)
     x = np.maximum(answer.x, 0.0)
-    sigma = validate.simplex("sigma", x / x.sum(), x.shape, flush=True)
-    return sigma, np.maximum(-answer.ineqlin.marginals, 0.0) * (scale / unit)
+    return _rounded(x / x.sum()), np.maximum(-answer.ineqlin.marginals, 0.0) * (scale / unit)
 
 
 def _gains(Q, sizes, fine):

@@ -20,12 +20,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-import flint
 import numpy as np
 
 from mdpkit import validate
 from mdpkit.errors import MdpkitError
 from mdpkit.models.tabular import EpisodicMDP
+from mdpkit.rational import of_fraction
 from mdpkit.solve.precise import down, up
 from mdpkit.solve.rounding import higham
 from mdpkit.solve.solution import Certificate
@@ -143,7 +143,7 @@ def solve(model: EpisodicMDP, utility: Callable[[Any], Any], stock: float = 0.0,
     value = sum((number(w) * V[s, start] for s, w in enumerate(model.rho) if w > 0), number(0))
     # every level sums at most S + 1 terms of weights that sum to 1, and so does the last one over the starts
     pad = 0.0 if exact else higham((model.H + 1) * (model.S + 1)) * max(abs(x) for x in worth.values())
-    lo, hi = (end(_fmpq(value)) for end in (down, up)) if exact else (value - pad, value + pad)
+    lo, hi = (end(of_fraction(value)) for end in (down, up)) if exact else (value - pad, value + pad)
     atoms, prob = _law_of(model, R, rates, start, policy)
     return StockSolution(float(value), float(lo), float(hi), policy, atoms, prob, sum(len(level) for level in levels),
                          Certificate(tier, "stock-augmented dynamic programming", hi - lo, time.perf_counter() - clock,
@@ -223,10 +223,6 @@ def _utility(utility: Callable, c: Fraction, exact: bool) -> Any:
     if not np.isfinite(float(x)):
         raise MdpkitError("utility", "finite at every stock", float(x), came=f"at {float(c):g} it is {float(x):g}")
     return Fraction(x) if exact else float(x)
-
-
-def _fmpq(x: Fraction) -> flint.fmpq:
-    return flint.fmpq(x.numerator, x.denominator)
 
 
 def _few(n: int) -> None:

@@ -16,7 +16,7 @@ from scipy.sparse.linalg import spsolve
 
 from mdpkit.errors import MdpkitError
 from mdpkit.models.tabular import Rows
-from mdpkit.rational import fraction
+from mdpkit.rational import fraction, of_fraction
 from mdpkit.rational import rational as exactly
 from mdpkit.solve.precise import LARGEST, down, up
 from mdpkit.solve.rounding import backup_error
@@ -176,7 +176,7 @@ def rational(q: Quotient, minimise: bool, proper: bool, gains: dict[int, Fractio
          for a, b in zip(q.P.indptr[:-1], q.P.indptr[1:])]
     gain = [exactly(x) for x in q.gain]
     for i, x in (gains or {}).items():
-        gain[i] = flint.fmpq(x.numerator, x.denominator)
+        gain[i] = of_fraction(x)
     choice, n = _improve(q, q.gain, minimise)[1], 0
     while True:
         M = [[exactly(float(i == j)) for j in range(q.K)] for i in range(q.K)]

@@ -7,9 +7,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mdpkit.errors import MdpkitError, NotCertified
 from mdpkit.instances import games
+from mdpkit.octets import octets
 from mdpkit.solve import correlated, matrix_game
 
 EXACT, ROUND, SOLVER = 1e-12, 1e-9, 1e-6
@@ -122,3 +125,27 @@ def test_bad_input(name):
     call, message = BAD[name]
     with pytest.raises(MdpkitError, match=message):
         call()
+
+
+@pytest.mark.parametrize("kind", ["coarse", "correlated"])
+@given(data=st.data())
+@settings(max_examples=25)
+def test_the_exact_tier_is_an_equilibrium_in_rationals_and_the_best(kind, data):
+    shape = tuple(data.draw(st.integers(1, 3)) for _ in range(2))
+    u = octets(data.draw, 2, *shape) % 9 / 4
+    found = correlated.solve(u, kind=kind, tier="exact")
+    law = np.array(found.exact, object).reshape(shape)
+    assert law.sum() == 1 and min(found.exact) >= 0
+    for i in range(2):
+        mine, mass = (np.moveaxis(x, i, 0) for x in (np.vectorize(Fraction)(u[i]) if u[i].size else u[i], law))
+        told = [sum((mass[a] * (mine[b] - mine[a])).ravel()) for a in range(len(mine)) for b in range(len(mine))]
+        always = [sum((mass * (mine[b] - mine)).ravel()) for b in range(len(mine))]
+        assert max(told if kind == "correlated" else always, default=0) <= 0
+    rough = correlated.solve(u, kind=kind)
+    best = sum(Fraction(float(x)) * p for x, p in zip(u.sum(0).ravel(), found.exact))
+    assert rough.objective - 1e-7 <= best <= rough.ceiling and best <= found.ceiling <= float(best) + 1e-9
+
+
+def test_the_exact_tier_refuses_large_games():
+    with pytest.raises(MdpkitError, match="exact"):
+        correlated.solve(np.zeros((2, 20, 20)), tier="exact")

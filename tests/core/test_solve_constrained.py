@@ -1,5 +1,7 @@
 """Constrained MDPs: against the linear programme over occupancies, and their own certificates."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from scipy.optimize import linprog
@@ -83,3 +85,34 @@ def test_what_cannot_be_kept_is_said():
 def test_bad_input(call, message):
     with pytest.raises(MdpkitError, match=message):
         call()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_exact_tier_proves_its_optimum(seed):
+    """Weights, limits and prices in rationals, and strong duality; the float enclosure holds it."""
+    m = 1 + seed % 2
+    model, c = world(seed, S=3, A=2, m=m)
+    least = np.array([-discounted.solve(TabularMDP(model.P, -x, 0.9, model.rho)).value @ model.rho for x in c])
+    b = np.round(least * 1.2 + 0.3 * (m > 1), 3)
+    try:
+        rough = constrained.solve(model, c, b)
+    except MdpkitError as e:
+        assert "limits" in str(e)
+        return
+    s = constrained.solve(model, c, b, tier="exact")
+    value, *weights = s.certificate.exact
+    assert sum(weights) == 1 and min(weights) > 0 and rough.lo <= value <= rough.hi
+    assert s.lo <= value <= s.hi and s.width < 1e-12 and (s.costs <= b + 1e-12).all()
+    own = sum(w * priced(model, model.r, p) for w, p in zip(s.weights, s.policies))
+    assert own == pytest.approx(float(value), abs=1e-9)
+    tilted = discounted.solve(TabularMDP(model.P, model.r - np.tensordot(s.prices, c, 1), 0.9, model.rho))
+    assert tilted.value @ model.rho + s.prices @ b == pytest.approx(float(value), abs=1e-7)
+
+
+def test_half_and_half_exactly():
+    model = TabularMDP(np.ones((1, 2, 1)), [[1.0, 0.0]], 0.5, [1.0])
+    s = constrained.solve(model, [[[1.0, 0.0]]], [1.0], tier="exact")
+    assert s.certificate.exact == (1, Fraction(1, 2), Fraction(1, 2)) and s.prices.tolist() == [1.0]
+    with pytest.raises(MdpkitError, match="exact"):
+        big = TabularMDP(np.ones((61, 1, 61)) / 61, np.ones((61, 1)), 0.5, np.ones(61) / 61)
+        constrained.solve(big, np.ones((1, 61, 1)), [9.0], tier="exact")
