@@ -18,7 +18,7 @@ import numpy as np
 from mdpkit import validate
 from mdpkit.errors import MdpkitError, NotCertified
 from mdpkit.models.tabular import TabularMDP
-from mdpkit.solve import sweeps
+from mdpkit.solve import quick, sweeps
 from mdpkit.solve.rounding import backup_error, macqueen_porteus
 from mdpkit.solve.solution import TIERS, Certificate, Solution, finish, tolerance
 
@@ -27,10 +27,11 @@ RELATIVE_TOL = 1e-9      # default width, as a share of the largest value that r
 INNER = 100              # sweeps of one policy in modified policy iteration, at most
 PATIENCE = 20_000        # full sweeps before `solve` turns to policy iteration
 DIRECT = 20_000          # states up to which that is tried
+HINT = "raise tol, or use tier='ball' or 'exact'"
 CHUNK = 5_000            # sweeps between two looks at the enclosure: compiled code cannot be interrupted
 
 
-def solve(model: TabularMDP, tol: float | None = None, *, tier: str = "float") -> Solution:
+def solve(model: TabularMDP, tol: float | None = None, *, tier: str = "float", method: str | None = None) -> Solution:
     """Certified optimal values of a discounted MDP.
 
     Parameters
@@ -40,6 +41,9 @@ def solve(model: TabularMDP, tol: float | None = None, *, tier: str = "float") -
         Wanted width of the enclosure, in units of value; by default ``1e-9 * max |r| / (1 - gamma)``.
     tier : {"float", "ball", "exact"}
         "ball" and "exact" solve dense systems in arbitrary precision: for at most a few hundred states.
+    method : {"dense", "sweeps", "krylov"}, optional
+        How tier "float" looks for the values; chosen by the world's rows and by how fast its sweeps settle, and told
+        in the certificate. Whatever is chosen, the enclosure is proven by one sweep over all rows.
 
     Raises
     ------
@@ -47,6 +51,8 @@ def solve(model: TabularMDP, tol: float | None = None, *, tier: str = "float") -
         The tier cannot reach ``tol``; ``.solution`` holds the best proven enclosure.
     """
     validate.choice("tier", tier, TIERS)
+    if method is not None:
+        validate.choice("method", method, quick.METHODS)
     model = _checked(model)
     if tier != "float":
         from mdpkit.solve import precise
@@ -55,6 +61,9 @@ def solve(model: TabularMDP, tol: float | None = None, *, tier: str = "float") -
         if model.S > precise.LARGEST:
             raise MdpkitError("tier", f"'float' beyond {precise.LARGEST} states", tier)
         return precise.discounted(model, policy_iteration(model, math.inf).policy, tol, tier)
+    found = _quickly(model, tol, method)
+    if found.width <= found.certificate.tol or method is not None:
+        return finish(found, HINT)
     try:
         return modified_policy_iteration(model, tol, max_iter=PATIENCE)
     except NotCertified as e:
@@ -65,6 +74,34 @@ def solve(model: TabularMDP, tol: float | None = None, *, tier: str = "float") -
         return policy_iteration(model, tol)
     except NotCertified as e:
         raise (e if e.solution.width < swept.solution.width else swept) from None
+
+
+def _quickly(model: TabularMDP, tol: float | None, method: str | None) -> Solution:
+    """The method that suits the world, and one sweep over all rows to prove what came out of it."""
+    clock = time.perf_counter()
+    tol, gamma = _tol(model, tol), model.gamma
+    bound = _size(model.r) / (1 - gamma)
+    longest = model.S if not model.is_sparse else _longest(model)
+    error = backup_error(longest, _size(model.r), gamma, bound)
+    span = max((0.9 * tol - 4 * error) * (1 - gamma) / max(gamma, 1e-300), 8 * error)
+    v, n, used = quick.search(model, span, method)
+    Q = _action_values(model, v)
+    policy = Q.argmax(1)
+    w = Q[np.arange(model.S), policy]
+    error = backup_error(longest, _size(model.r), gamma, _size(v))
+    lo, hi = macqueen_porteus(w, v, gamma, error)
+    # V* <= hi, so that no Q* is above Q by more than gamma max (hi - v)
+    most = Q + (gamma * float((hi - v).max()) * (1 + 1e-15) + 2 * error)
+    names = {"dense": "modified policy iteration (BLAS)", "sweeps": "modified policy iteration",
+             "krylov": "policy iteration (BiCGSTAB)"}
+    certificate = Certificate("float", names[used], tol, time.perf_counter() - clock)
+    return Solution(0.5 * (lo + hi), lo, hi, policy, most >= lo[:, None], n, certificate)
+
+
+def _action_values(model: TabularMDP, v: np.ndarray) -> np.ndarray:
+    if model.is_sparse:
+        return sweeps.action_values(*model.rows, model.r, model.gamma, v)
+    return model.r + model.gamma * (model.P.reshape(-1, model.S) @ v).reshape(model.r.shape)
 
 
 def value_iteration(model: TabularMDP, tol: float | None = None, *, max_iter: int | None = None) -> Solution:
@@ -164,7 +201,7 @@ def _certify(model: TabularMDP, v: np.ndarray, w: np.ndarray, policy: np.ndarray
     upper = sweeps.action_values(*model.rows, model.r, model.gamma, hi) + reach
     certificate = Certificate("float", method, tol, time.perf_counter() - clock)
     solution = Solution(0.5 * (lo + hi), lo, hi, policy, upper >= lo[:, None], iterations, certificate)
-    return finish(solution, "raise tol, or use tier='ball' or 'exact'")
+    return finish(solution, HINT)
 
 
 def _evaluate(model: TabularMDP, policy: np.ndarray) -> np.ndarray:

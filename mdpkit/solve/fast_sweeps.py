@@ -1,0 +1,208 @@
+"""Modified policy iteration that forgets: rows of actions that cannot be optimal are dropped and the rest moved together.
+
+Whatever comes out is only a good V: the caller proves an enclosure with one sweep over all rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mdpkit.jit import kernel
+
+SPARE = 0.7             # rows are moved together when fewer than this share survive
+SETTLED = 0.02          # sweeps of one policy end when the span has fallen to this share of the last full sweep's
+
+
+def _gather(ptr, col, val, r, rows, pptr, pcol, pval, pr):
+    """The chosen row of each state, one after the other."""
+    n = 0
+    for s in range(len(rows)):
+        k = rows[s]
+        pr[s] = r[k]
+        for j in range(ptr[k], ptr[k + 1]):
+            pcol[n] = col[j]
+            pval[n] = val[j]
+            n += 1
+        pptr[s + 1] = n
+
+
+def _steps(pptr, pcol, pval, pr, gamma, v, w, stop, most):
+    """At most ``most`` of v <- T_pi v, until the span of the change is at most ``stop``; its least and most, count."""
+    low, high, n = -np.inf, np.inf, 0
+    while n < most and high - low > stop:
+        low, high = np.inf, -np.inf
+        for s in range(len(v)):
+            x = 0.0
+            for j in range(pptr[s], pptr[s + 1]):
+                x += pval[j] * v[pcol[j]]
+            x = pr[s] + gamma * x
+            w[s] = x
+            low, high = min(low, x - v[s]), max(high, x - v[s])
+        for s in range(len(v)):
+            v[s] = w[s]
+        n += 1
+    return low, high, n
+
+
+def _full(first, ptr, col, val, r, gamma, v, w, Q, best):
+    """w = T v over the rows left, ``best`` their greedy rows, Q all values; returns min and max of w - v."""
+    low, high = np.inf, -np.inf
+    for s in range(len(v)):
+        top, at = -np.inf, first[s]
+        for k in range(first[s], first[s + 1]):
+            x = 0.0
+            for j in range(ptr[k], ptr[k + 1]):
+                x += val[j] * v[col[j]]
+            x = r[k] + gamma * x
+            Q[k] = x
+            if x > top:
+                top, at = x, k
+        w[s] = top
+        best[s] = at
+        low, high = min(low, top - v[s]), max(high, top - v[s])
+    return low, high
+
+
+def _survivors(first, ptr, Q, w, room):
+    """How many rows, and entries, may still be optimal: within ``room`` of the best of their state (MacQueen 1966)."""
+    n, entries = 0, 0
+    for s in range(len(w)):
+        for k in range(first[s], first[s + 1]):
+            if Q[k] + room >= w[s]:
+                n += 1
+                entries += ptr[k + 1] - ptr[k]
+    return n, entries
+
+
+def _compact(first, ptr, col, val, r, Q, w, room, best, nfirst, nptr, ncol, nval, nr):
+    """Copy the survivors into other arrays (or to the front of the same ones); ``best`` follows its rows."""
+    n, entries, start = 0, 0, first[0]
+    for s in range(len(w)):
+        end = first[s + 1]
+        nfirst[s] = n
+        for k in range(start, end):
+            if Q[k] + room >= w[s]:
+                if k == best[s]:
+                    best[s] = n
+                nr[n] = r[k]
+                lo, hi = ptr[k], ptr[k + 1]
+                nptr[n] = entries
+                for j in range(lo, hi):
+                    ncol[entries] = col[j]
+                    nval[entries] = val[j]
+                    entries += 1
+                n += 1
+        start = end
+    nfirst[len(w)] = n
+    nptr[n] = entries
+
+
+def _improve(first, ptr, col, val, r, gamma, v, span, most, inner, longest):
+    """Modified policy iteration from v in place; returns the number of full sweeps, and whether the span was reached.
+
+    It gives up after ``most`` of them, or when ``inner`` sweeps of one policy do not settle it. The first policy is
+    greedy for the rewards alone: no row is read for it. At the end T v - v has the span that was asked, if reached.
+    """
+    S = len(v)
+    w, best, Q = np.empty(S), np.empty(S, np.int64), np.empty(len(r))
+    pptr, pcol, pval, pr = np.zeros(S + 1, np.int64), np.empty(S * longest, np.int32), np.empty(S * longest), np.empty(S)
+    nfirst, nptr, nr = np.empty(S + 1, np.int64), np.empty(len(r) + 1, np.int64), np.empty(len(r))
+    ncol, nval = np.empty(0, np.int32), np.empty(0)
+    rate = gamma / (1.0 - gamma)
+    n, moved = 0, False
+    for s in range(S):
+        best[s] = first[s]
+        for k in range(first[s], first[s + 1]):
+            if r[k] > r[best[s]]:
+                best[s] = k
+    gather(ptr, col, val, r, best, pptr, pcol, pval, pr)
+    low, high, used = steps(pptr, pcol, pval, pr, gamma, v, w, span, 8)
+    while n < most:
+        shift = 0.5 * rate * (low + high)
+        for s in range(S):
+            v[s] += shift
+        if moved:
+            low, high = full(nfirst, nptr, ncol, nval, nr, gamma, v, w, Q, best)
+        else:
+            low, high = full(first, ptr, col, val, r, gamma, v, w, Q, best)
+        n += 1
+        reach = high - low
+        if reach <= span:
+            return n, True
+        room = rate * reach
+        if moved:
+            left, entries = survivors(nfirst, nptr, Q, w, room)
+            if left < SPARE * nfirst[S]:
+                compact(nfirst, nptr, ncol, nval, nr, Q, w, room, best, nfirst, nptr, ncol, nval, nr)
+            gather(nptr, ncol, nval, nr, best, pptr, pcol, pval, pr)
+        else:
+            left, entries = survivors(first, ptr, Q, w, room)
+            if left < SPARE * first[S]:
+                ncol, nval, moved = np.empty(entries, np.int32), np.empty(entries), True
+                compact(first, ptr, col, val, r, Q, w, room, best, nfirst, nptr, ncol, nval, nr)
+                gather(nptr, ncol, nval, nr, best, pptr, pcol, pval, pr)
+            else:
+                gather(ptr, col, val, r, best, pptr, pcol, pval, pr)
+        for s in range(S):
+            v[s] = w[s]
+        low, high, used = steps(pptr, pcol, pval, pr, gamma, v, w, max(SETTLED * reach, 0.3 * span), inner)
+        if used == inner:
+            break
+    return n, False
+
+
+def _krylov(pptr, pcol, pval, pr, gamma, x, tol, most):
+    """(I - gamma P_pi) x = r in place from x by BiCGSTAB (van der Vorst 1992), to a residual of ``tol``; steps taken."""
+    S = len(x)
+    res, p, q, t = np.empty(S), np.zeros(S), np.zeros(S), np.empty(S)
+    for s in range(S):
+        y = 0.0
+        for j in range(pptr[s], pptr[s + 1]):
+            y += pval[j] * x[pcol[j]]
+        res[s] = pr[s] + gamma * y - x[s]
+    shadow = res.copy()
+    rho, alpha, omega, n = 1.0, 1.0, 1.0, 0
+    while n < most:
+        top, now = 0.0, 0.0
+        for s in range(S):
+            top = max(top, abs(res[s]))
+            now += shadow[s] * res[s]
+        if top <= tol or abs(now) < 1e-290 or omega == 0.0:
+            break
+        beta, rho, n = now / rho * (alpha / omega), now, n + 1
+        for s in range(S):
+            p[s] = res[s] + beta * (p[s] - omega * q[s])
+        along = 0.0
+        for s in range(S):
+            y = 0.0
+            for j in range(pptr[s], pptr[s + 1]):
+                y += pval[j] * p[pcol[j]]
+            q[s] = p[s] - gamma * y
+            along += shadow[s] * q[s]
+        if along == 0.0:
+            break
+        alpha = rho / along
+        for s in range(S):
+            res[s] -= alpha * q[s]
+        tt, ts = 0.0, 0.0
+        for s in range(S):
+            y = 0.0
+            for j in range(pptr[s], pptr[s + 1]):
+                y += pval[j] * res[pcol[j]]
+            t[s] = res[s] - gamma * y
+            tt += t[s] * t[s]
+            ts += t[s] * res[s]
+        omega = ts / tt if tt > 0.0 else 0.0
+        for s in range(S):
+            x[s] += alpha * p[s] + omega * res[s]
+            res[s] -= omega * t[s]
+    return n
+
+
+gather = kernel(_gather)
+steps = kernel(_steps)
+full = kernel(_full)
+survivors = kernel(_survivors)
+compact = kernel(_compact)
+improve = kernel(_improve)
+krylov = kernel(_krylov)
