@@ -128,13 +128,15 @@ class EpisodicMDP:
 
     @classmethod
     def stationary(cls, P: Any, r: Any, rho: Any, H: int, noise: str = "none") -> EpisodicMDP:
-        """The same kernel P (S, A, S) and rewards r (S, A) at each of H steps."""
+        """The same kernel P (S, A, S) at each of H steps, with the same rewards r (S, A), or r (H, S, A)."""
         H = validate.count("H", H)
-        r = validate.array("r", r, ("S", "A"))
-        S, A = r.shape
+        r = validate.array("r", r, (H, "S", "A") if np.ndim(r) == 3 else ("S", "A"))
+        S, A = r.shape[-2:]
         check_size("H", H, H * S * A * S)
         P = validate.simplex("P", P, (S, A, S))
-        return cls(np.broadcast_to(P, (H, S, A, S)), np.broadcast_to(r, (H, S, A)), rho, noise)
+        model = cls(np.broadcast_to(P, (H, S, A, S)), np.broadcast_to(r, (H, S, A)), rho, noise)
+        model.__dict__["one_kernel"] = True
+        return model
 
     @property
     def H(self) -> int:
@@ -149,9 +151,14 @@ class EpisodicMDP:
         return self.r.shape[2]
 
     @cached_property
+    def one_kernel(self) -> bool:
+        """Whether P is the same at every step."""
+        return bool((self.P[:1] == self.P).all())
+
+    @property
     def is_stationary(self) -> bool:
         """Whether P and r are the same at every step."""
-        return bool((self.P[:1] == self.P).all() and (self.r == self.r[:1]).all())
+        return bool(self.one_kernel and (self.r == self.r[:1]).all())
 
     @cached_property
     def rows(self) -> Rows:

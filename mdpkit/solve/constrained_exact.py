@@ -55,7 +55,8 @@ def exactly(model: TabularMDP, c: np.ndarray, b: np.ndarray, policies: list[np.n
     used = [j for j, w in enumerate(weights) if w > 0]
     spent = tuple(fraction(sum((weights[j] * v[i + 1] for j, v in enumerate(values[: len(weights)])), flint.fmpq(0)))
                   for i in range(len(b)))
-    return Exact(fraction(value), tuple(fraction(weights[j]) for j in used), np.array([columns[j] for j in used]), spent,
+    mixture = tuple(fraction(weights[j]) for j in used)
+    return Exact(fraction(value), mixture, np.array([columns[j] for j in used]), spent,
                  tuple(fraction(p) for p in prices), rounds)
 
 

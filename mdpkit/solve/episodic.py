@@ -13,9 +13,11 @@ import numpy as np
 from mdpkit import validate
 from mdpkit.kernels.backup import optimise_episodic
 from mdpkit.models.convert import to_episodic
+from mdpkit.models.tabular import EpisodicMDP
 from mdpkit.solve.rounding import backup_error, outward
 from mdpkit.solve.solution import TIERS, Certificate, Solution, finish, tolerance
 
+LARGE, FULL = 50_000, 0.3  # entries of a step, and the share that is not 0, from which BLAS is used
 RELATIVE_TOL = 1e-12     # default width, as a share of H max |r|
 
 
@@ -26,7 +28,7 @@ def solve(model: object, tol: float | None = None, *, tier: str = "float") -> So
     ----------
     model : EpisodicMDP, or a model that ``to_episodic`` converts
     tol : float, optional
-        Wanted width; by default ``1e-12 * H * max |r|``.
+        Wanted width; by default ``1e-12 * H * max |r|``, or what rounding allows in long rows.
     tier : {"float", "ball", "exact"}
 
     Raises
@@ -39,21 +41,41 @@ def solve(model: object, tol: float | None = None, *, tier: str = "float") -> So
     top = float(np.abs(model.r).max())
     if not model.H * top < 1e300:
         raise validate.MdpkitError("r", "small enough for float64 values (H max |r| below 1e300)", model.H * top)
-    tol = tolerance(tol, max(RELATIVE_TOL * model.H * top, 1e-290))
+    asked = tolerance(tol, max(RELATIVE_TOL * model.H * top, 1e-290))
     if tier != "float":
         from mdpkit.solve import precise
 
-        return precise.episodic(model, tol, tier)
+        return precise.episodic(model, asked, tier)
     clock = time.perf_counter()
-    V, Q, policy = optimise_episodic(*model.rows, model.r)
-    longest = int(np.diff(model.rows.ptr).max())
+    V, Q, policy = _with_blas(model) if _is_full(model) else optimise_episodic(*model.rows, model.r)
+    longest = model.S if _is_full(model) else int(np.diff(model.rows.ptr).max())
     error = np.zeros(model.H + 1)
     for h in range(model.H - 1, -1, -1):
         step = backup_error(longest, float(np.abs(model.r[h]).max()), 1.0, float(np.abs(V[h + 1]).max()))
         error[h] = (error[h + 1] + step) * (1 + 2.0**-50)
     bounds = [outward(V[h], V[h], error[h]) for h in range(model.H)]
     lo, hi = (np.stack(x) for x in zip(*bounds))
+    if tol is None:
+        asked = max(asked, float((hi - lo).max()))
     optimal = Q + error[: model.H, None, None] * 1.01 >= lo[:, :, None]
-    certificate = Certificate("float", "backward induction", tol, time.perf_counter() - clock)
+    certificate = Certificate("float", "backward induction", asked, time.perf_counter() - clock)
     return finish(Solution(V[: model.H].copy(), lo, hi, policy, optimal, model.H, certificate),
                   "raise tol, or use tier='ball' or 'exact'")
+
+
+def _is_full(model: EpisodicMDP) -> bool:
+    """Whether BLAS on all entries beats loops over those that are not 0."""
+    step = model.P[0]
+    return step.size >= LARGE and np.count_nonzero(step) > FULL * step.size
+
+
+def _with_blas(model: EpisodicMDP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """V* (H+1, S), Q* (H, S, A) and the greedy actions (H, S); sums in an order of the library's."""
+    H, S, A = model.r.shape
+    V, Q = np.zeros((H + 1, S)), np.empty((H, S, A))
+    one = model.__dict__.get("one_kernel", False)            # known without reading P: it then stays in the cache
+    for h in range(H - 1, -1, -1):
+        P = model.P[0 if one else h].reshape(S * A, S)
+        np.add(model.r[h], (P @ V[h + 1]).reshape(S, A), out=Q[h])
+        Q[h].max(-1, out=V[h])
+    return V, Q, Q.argmax(-1)

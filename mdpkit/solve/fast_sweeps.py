@@ -1,4 +1,4 @@
-"""Modified policy iteration that forgets: rows of actions that cannot be optimal are dropped and the rest moved together.
+"""Modified policy iteration that forgets: rows that cannot be optimal are dropped and the rest moved together.
 
 Whatever comes out is only a good V: the caller proves an enclosure with one sweep over all rows.
 """
@@ -97,19 +97,21 @@ def _compact(first, ptr, col, val, r, Q, w, room, best, nfirst, nptr, ncol, nval
     nptr[n] = entries
 
 
-def _improve(first, ptr, col, val, r, gamma, v, span, most, inner, longest):
+def _improve(first, ptr, col, val, r, gamma, v, span, most, inner, patience, longest):
     """Modified policy iteration from v in place; returns the number of full sweeps, and whether the span was reached.
 
-    It gives up after ``most`` of them, or when ``inner`` sweeps of one policy do not settle it. The first policy is
-    greedy for the rewards alone: no row is read for it. At the end T v - v has the span that was asked, if reached.
+    It gives up after ``most`` of them, or when ``inner`` sweeps of one policy have not settled it ``patience`` times.
+    The first policy is greedy for the rewards alone: no row is read for it. At the end T v - v has the span that was
+    asked, if reached.
     """
     S = len(v)
     w, best, Q = np.empty(S), np.empty(S, np.int64), np.empty(len(r))
-    pptr, pcol, pval, pr = np.zeros(S + 1, np.int64), np.empty(S * longest, np.int32), np.empty(S * longest), np.empty(S)
+    pptr, pr = np.zeros(S + 1, np.int64), np.empty(S)
+    pcol, pval = np.empty(S * longest, np.int32), np.empty(S * longest)
     nfirst, nptr, nr = np.empty(S + 1, np.int64), np.empty(len(r) + 1, np.int64), np.empty(len(r))
     ncol, nval = np.empty(0, np.int32), np.empty(0)
     rate = gamma / (1.0 - gamma)
-    n, moved = 0, False
+    n, moved, unsettled = 0, False, 0
     for s in range(S):
         best[s] = first[s]
         for k in range(first[s], first[s + 1]):
@@ -146,13 +148,14 @@ def _improve(first, ptr, col, val, r, gamma, v, span, most, inner, longest):
         for s in range(S):
             v[s] = w[s]
         low, high, used = steps(pptr, pcol, pval, pr, gamma, v, w, max(SETTLED * reach, 0.3 * span), inner)
-        if used == inner:
+        unsettled += used == inner
+        if unsettled >= patience:
             break
     return n, False
 
 
 def _krylov(pptr, pcol, pval, pr, gamma, x, tol, most):
-    """(I - gamma P_pi) x = r in place from x by BiCGSTAB (van der Vorst 1992), to a residual of ``tol``; steps taken."""
+    """(I - gamma P_pi) x = r in place from x by BiCGSTAB (van der Vorst 1992), to a residual of ``tol``; the steps."""
     S = len(x)
     res, p, q, t = np.empty(S), np.zeros(S), np.zeros(S), np.empty(S)
     for s in range(S):

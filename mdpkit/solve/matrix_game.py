@@ -18,10 +18,13 @@ import numpy as np
 from mdpkit import validate
 from mdpkit.errors import MdpkitError, NotCertified
 from mdpkit.models.games import MarkovGame
+from mdpkit.solve import simplex
 from mdpkit.solve.rounding import TINY, higham
 from mdpkit.solve.solution import TIERS, Certificate, tolerance
 
 RELATIVE_TOL = 1e-9
+PIVOTS = 20              # for each row and column, before another method is tried
+CLOSE = 1e-7             # gap of the scaled game that solving on the supports found will close
 LARGEST_EXACT = 1_600        # entries: bits and steps grow fast beyond 40 x 40
 
 
@@ -93,11 +96,20 @@ def _payoff(payoff: Any) -> np.ndarray:
 
 
 def _strategies(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Maximin strategies of the game scaled to [1, 2]: max v, x'B >= v, sum x = 1, as max sum u, B u <= 1, u >= 0."""
-    from scipy.optimize import linprog
+    """Maximin strategies of the game scaled to [1, 2]: max v, x'B >= v, sum x = 1, as max sum u, B u <= 1, u >= 0.
 
+    By the simplex method in compiled loops, and by HiGHS where that does not come to an end or to a small gap.
+    """
     spread = float(A.max() - A.min())
     B = 1.0 + ((A - A.min()) / spread if spread > 0 else 0.0 * A)
+    u, prices, pivots = simplex.game(B, PIVOTS * sum(B.shape))
+    if pivots >= 0 and prices.sum() > 0 and u.sum() > 0:
+        x, y = prices / prices.sum(), u / u.sum()
+        if float((B @ y).max() - (x @ B).min()) < CLOSE:
+            x, y = _vertex(B, prices, u)
+            return _canonical(x), _canonical(y), int(pivots)
+    from scipy.optimize import linprog
+
     answer = linprog(-np.ones(B.shape[1]), A_ub=B, b_ub=np.ones(B.shape[0]), method="highs-ds",
                      options={"dual_feasibility_tolerance": 1e-10, "primal_feasibility_tolerance": 1e-10})
     if answer.x is None:

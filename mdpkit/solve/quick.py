@@ -15,7 +15,8 @@ from mdpkit.solve import fast_sweeps
 
 METHODS = ("dense", "sweeps", "krylov")
 LARGEST_DENSE = 4_000_000       # entries that BLAS reads from the processor's cache
-FULL, INNER = 1_000, 60         # full sweeps at most; sweeps of one policy that must settle it
+FULL, INNER = 1_000, 20         # full sweeps at most; sweeps of one policy, which should settle it
+PATIENCE = 26                   # policies that need not
 ROUNDS, STEPS = 400, 4_000      # Krylov: policies, and steps for each
 FORCING = 1e-2                  # of the Bellman residual, that a solve must reach
 SETTLED = 0.02
@@ -39,8 +40,8 @@ def search(model: TabularMDP, span: float, method: str | None = None) -> tuple[n
 def _sweeps(model: TabularMDP, span: float) -> tuple[np.ndarray, int, bool]:
     S, A = model.r.shape
     v, ptr = np.zeros(S), model.rows.ptr
-    n, settled = fast_sweeps.improve(np.arange(0, S * A + 1, A), *model.rows, model.r.ravel(), model.gamma, v, span, FULL,
-                                     INNER, int(np.diff(ptr).max()))
+    n, settled = fast_sweeps.improve(np.arange(0, S * A + 1, A), *model.rows, model.r.ravel(), model.gamma, v, span,
+                                     FULL, INNER, PATIENCE, int(np.diff(ptr).max()))
     return v, n, settled
 
 
@@ -50,7 +51,7 @@ def _dense(model: TabularMDP, span: float) -> tuple[np.ndarray, int, bool]:
     P, r, gamma = model.P.reshape(S * A, S), model.r.ravel(), model.gamma
     first, rate = np.arange(0, S * A, A), gamma / (1 - gamma)
     rows = first + model.r.argmax(1)
-    v, reach = np.zeros(S), np.inf
+    v, reach, unsettled = np.zeros(S), np.inf, 0
     for n in range(1, FULL + 1):
         chain, pay = P[rows], r[rows]
         for used in range(INNER):
@@ -61,7 +62,9 @@ def _dense(model: TabularMDP, span: float) -> tuple[np.ndarray, int, bool]:
             if high - low <= max(SETTLED * reach if n > 1 else 0.0, 0.3 * span) or (n == 1 and used == 7):
                 break
         else:
-            return v, n, False
+            unsettled += 1
+            if unsettled >= PATIENCE:
+                break
         v = v + 0.5 * rate * (low + high)
         Q = r + gamma * (P @ v)
         w = np.maximum.reduceat(Q, first)
@@ -75,8 +78,8 @@ def _dense(model: TabularMDP, span: float) -> tuple[np.ndarray, int, bool]:
             P, r, Q = P[keep], r[keep], Q[keep]
             counts = np.add.reduceat(keep, first)
             first = np.append(0, np.cumsum(counts)[:-1])
-        is_best = Q == np.repeat(w, counts)
-        rows = np.flatnonzero(is_best)[np.searchsorted(np.flatnonzero(is_best), first)]
+        ties = np.flatnonzero(np.repeat(w, counts) == Q)
+        rows = ties[np.searchsorted(ties, first)]
         v = w
     return v, n, False
 
@@ -96,12 +99,12 @@ def _krylov(model: TabularMDP, span: float, v: np.ndarray | None = None) -> tupl
         fast_sweeps.gather(*rows, r, best, *chain)
         x, y = w.copy(), np.empty(S)
         fast_sweeps.krylov(*chain, gamma, x, max(FORCING * residual, 0.2 * span), STEPS)
-        low, high = fast_sweeps.full(first, *rows, r, gamma, x, y, Q, best)
-        if max(abs(low), abs(high)) < residual:
-            v, w = x, y
-            continue
-        v = w.copy()
-        low, high, _ = fast_sweeps.steps(*chain, gamma, v, w, SETTLED * (high - low), INNER)
-        v += 0.5 * rate * (low + high)
+        below, above, _ = fast_sweeps.steps(*chain, gamma, x, y, 0.0, 1)
+        if max(abs(below), abs(above)) < residual:              # the policy's own residual, computed afresh
+            v = x
+        else:
+            v = w.copy()
+            low, high, _ = fast_sweeps.steps(*chain, gamma, v, y, SETTLED * (high - low), INNER)
+            v += 0.5 * rate * (low + high)
         low, high = fast_sweeps.full(first, *rows, r, gamma, v, w, Q, best)
     return v, n, False
