@@ -1,4 +1,4 @@
-"""Every method of a discounted solve gives a proven enclosure, each is chosen where it suits, and games end at a vertex."""
+"""Every method of a discounted solve proves an enclosure, each is chosen where it suits, and games end at a vertex."""
 
 from __future__ import annotations
 
