@@ -16,10 +16,10 @@ from mdpkit.measure import divergences
 from mdpkit.measure.exploitability import duality_gap, preference_gap, regularised_gap
 from mdpkit.octets import law, octets, preference
 from mdpkit.solve import matrix_game
-from mdpkit.solve.regularised_game import preference_nash, solve
+from mdpkit.solve.regularised_game import descend, preference_nash, solve
 
 EXACT = 1e-12
-SOLVER = 1e-6
+ROUND, SOLVER = 1e-9, 1e-6
 CYCLE = weighted_cycle(0.4, 0.3, 0.3).p[0]
 REF = np.array([0.6, 0.3, 0.1])
 
@@ -127,3 +127,23 @@ def test_refusals():
         solve(np.eye(2), 1.0, tol=1e-300)
     with pytest.raises(MdpkitError, match="pi"):
         preference_gap(CYCLE, [0.5, 0.6, 0.1])
+
+
+def test_magnetic_mirror_descent_in_one_pass():
+    """Against the formula; and linear convergence, by the factor of the theorem, to the certified equilibrium."""
+    A = np.random.default_rng(1).normal(size=(7, 5))
+    u, v = (np.full(k, -np.log(k)) for k in A.shape)
+    for _ in range(30):
+        up, down = A @ np.exp(v), A.T @ np.exp(u)
+        u, v = losses.log_softmax((u + 0.1 * up) / 1.02), losses.log_softmax((v - 0.1 * down) / 1.02)
+    got = descend(A, 0.2, 0.1, 30)
+    np.testing.assert_allclose(got[0], u, atol=EXACT)
+    np.testing.assert_allclose(got[1], v, atol=EXACT)
+    star, eta = solve(A, 0.2), 0.2 / float(np.abs(A).max()) ** 2
+    far = lambda z: divergences.kl(star.x, np.exp(z[0])) + divergences.kl(star.y, np.exp(z[1]))
+    one, ten = (descend(A, 0.2, eta, n) for n in (1, 11))
+    assert far(ten) <= far(one) / (1 + eta * 0.2) ** 10 + ROUND
+    again = descend(A, 0.2, eta, 10, start=one)
+    np.testing.assert_allclose(again[0], ten[0], atol=EXACT)
+    with pytest.raises(MdpkitError, match="eta"):
+        descend(A, 0.2, 0.0, 1)
