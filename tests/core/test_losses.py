@@ -198,3 +198,68 @@ def test_bad_input(name):
     call, message = BAD[name]
     with pytest.raises(MdpkitError, match=message):
         call()
+
+
+# ------------------------------------------------------------------------------------ gradient flow
+
+P_WIN, NEAR = 0.8125, 1e-8
+TARGET, SOFT, FLIP, LABEL = 2.5, 0.125, 0.25, 0.9
+ODDS = float(np.log(P_WIN / (1 - P_WIN)))
+SMOOTH = LABEL * P_WIN + (1 - LABEL) * (1 - P_WIN)
+NOISY = (1 - FLIP) * P_WIN + FLIP * (1 - P_WIN)            # what is logged when labels are flipped
+LEAST = lambda h: float(losses.sigmoid(h) * losses.sigmoid(-h))
+# the loss; how often the first wins; the margin of the optimum in closed form; the least slope towards it on the way
+FLOWS = {
+    "logistic": (losses.logistic, P_WIN, ODDS, LEAST(ODDS)),
+    "smoothed": (lambda h: losses.logistic(h, LABEL), P_WIN, float(np.log(SMOOTH / (1 - SMOOTH))),
+                 LEAST(np.log(SMOOTH / (1 - SMOOTH)))),
+    "robust": (lambda h: losses.logistic(h, (1 - FLIP) / (1 - 2 * FLIP)), NOISY, ODDS, LEAST(ODDS)),
+    "squared": (lambda h: losses.squared(h, TARGET), P_WIN, TARGET * (2 * P_WIN - 1), 2.0),
+    "exo": (lambda h: losses.exo(h, SOFT), P_WIN, np.log((1 - SOFT) / SOFT) * (2 * P_WIN - 1),
+            LEAST(np.log((1 - SOFT) / SOFT) * (2 * P_WIN - 1))),
+}
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_gradient_flow_reaches_the_closed_form_by_a_stated_time(name):
+    """Two responses: dh/dt = -2 L'(h), and |L'| >= least |h - h*| between 0 and h*: 1e-8 by log(h*/1e-8)/(2 least)."""
+    loss, wins, best, least = FLOWS[name]
+    W, scores, step = np.array([[[0.0, wins], [1 - wins, 0.0]]]), np.zeros((1, 2)), 0.01
+    for _ in range(int(np.log(best / NEAR) / (2 * least) / step) + 1):
+        scores = scores - step * losses.pairwise(W, scores, loss)[1]
+    assert abs(float(scores[0, 0] - scores[0, 1]) - best) <= NEAR
+
+
+def test_hinge_flows_to_its_kink_in_finite_time_and_stays():
+    """dh/dt = 2 (2 p - 1) up to the margin 1, which is reached at 1/(2 (2 p - 1)); there the slope turns."""
+    W, scores = np.array([[[0.0, 0.75], [0.25, 0.0]]]), np.zeros((1, 2))
+    for _ in range(1024):                                              # time 1 = 1/(2 (1.5 - 1)), in dyadic steps
+        scores = scores - losses.pairwise(W, scores, losses.hinge)[1] / 1024
+    assert abs(float(scores[0, 0] - scores[0, 1]) - 1.0) <= NEAR
+    assert losses.pairwise(W, scores, losses.hinge)[1][0, 0] > 0
+
+
+@pytest.mark.parametrize("divergence", losses.F_DIVERGENCES)
+def test_the_optimum_under_another_divergence_explains_the_labels(divergence):
+    """beta f'(pi/pi_ref) of the maximiser of E r - beta D_f has the margins of r: no pair pulls any more."""
+    beta, r, ref = 2.0, np.array([[0.5, 0.0, -0.25]]), np.array([[0.5, 0.25, 0.25]])
+    lo, hi = -10.0, 10.0
+    for _ in range(200):                            # the c with sum pi_ref (f')^-1((r - c)/beta) = 1, by bisection
+        c = (lo + hi) / 2
+        log_u = np.array([[inverse(divergence, (x - c) / beta) for x in r[0]]])
+        lo, hi = (c, hi) if (ref * np.exp(log_u)).sum() > 1 else (lo, c)
+    h = losses.margins(losses.f_reward(log_u, divergence, beta)[0])
+    W = losses.sigmoid(losses.margins(r)) * (1 - np.eye(3))
+    np.testing.assert_allclose(h, losses.margins(r), atol=NEAR)
+    assert np.abs(losses.pairwise(W / W.sum(), losses.f_reward(log_u, divergence, beta)[0])[1]).max() < NEAR
+
+
+def inverse(divergence, x):
+    """log u with f'(u) = x, constants of f' left out as in `losses.f_reward`."""
+    if divergence == "reverse-kl":
+        return x
+    if divergence == "forward-kl":
+        return -np.log(max(-x, 1e-300))
+    if divergence == "jensen-shannon":
+        return -np.log(np.expm1(max(-x, 1e-12)))
+    return np.log(max(x, 1e-300))
