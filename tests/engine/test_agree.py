@@ -12,20 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from engine.samples import chosen, fill, other_pythons
 
-from mdpkit import papers
 from mdpkit.cli import group
 from theory_checks.engine.agree import ROUND, disagreement
 from theory_checks.engine.codec import canonical
-from theory_checks.engine.engines import Serial
 from theory_checks.engine.store import Store
-from theory_checks.engine.tasks import Task, find_check
 from theory_checks.engine.upkeep import compare_stores, recompute_sample, task_of
 
 pytestmark = pytest.mark.xdist_group("agree")
 ROOT = Path(__file__).resolve().parents[2]
-CHOSEN = [("hyq", "C2"), ("hyq", "C5"), ("foobar", "C2"), ("npg", "C4"), ("fqi", "C3"), ("lamps", "C5"),
-          ("ucbvi", "C5")]
 
 
 def rows(one: dict, two: dict) -> str:
@@ -71,27 +67,6 @@ def test_marked_rows_agree_within_their_certificate(one, two, where):
 
 # ------------------------------------------------------------------- other processors, other machines
 
-def chosen(replicates: int = 2) -> list[Task]:
-    """First rows of a few checks, marked and not, searched and listed."""
-    out = []
-    for slug, claim in CHOSEN:
-        entry = papers.get(slug)
-        check = find_check(slug, claim)
-        world = "{}" if callable(check.worlds) else canonical(check.worlds[0])
-        subject = f"{entry.name('algorithms')}:{check.entry}"
-        out += [Task(slug, claim, world, i, subject) for i in range(1 if callable(check.worlds) else replicates)]
-    return out
-
-
-def fill(path: Path) -> None:
-    """A store with the rows of `chosen`."""
-    todo = chosen()
-    with Store(path) as store:
-        for i, row, seconds, status in Serial().map(todo):
-            assert "error" not in row, row
-            store.put(todo[i], todo[i].key, row, seconds, status)
-
-
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
     path = tmp_path_factory.mktemp("agree") / "here.sqlite"
@@ -103,10 +78,13 @@ def here(tmp_path_factory):
 def elsewhere(tmp_path_factory):
     """The same rows by a process whose BLAS believes in a processor of 2004 and adds in that one's order."""
     path = tmp_path_factory.mktemp("agree") / "elsewhere.sqlite"
-    code = ("import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); import test_agree; "
-            "test_agree.fill(Path(sys.argv[2]))")
-    done = subprocess.run([sys.executable, "-c", code, str(Path(__file__).parent), str(path)], capture_output=True,
-                          text=True, env=os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_CORETYPE": "Prescott"})
+    return filled_by(sys.executable, path, OPENBLAS_CORETYPE="Prescott")
+
+
+def filled_by(python, path, **settings):
+    code = "import sys; from pathlib import Path; from engine.samples import fill; fill(Path(sys.argv[1]))"
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])} | settings
+    done = subprocess.run([python, "-c", code, str(path)], capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
     return path
 
@@ -119,6 +97,16 @@ def test_another_processor_changes_no_row_of_loops_and_marked_rows_within_their_
         assert one.digest() == two.digest()
         bits = [a["row"] == b["row"] for a, b in zip(one.records(), two.records()) if '"marked"' in a["row"]]
         print(f"{bits.count(False)} of {len(bits)} marked rows differ in bits")
+
+
+def test_another_python_agrees_too(here, tmp_path):
+    found = other_pythons()
+    if not found:
+        pytest.skip("no other Python with numpy, scipy, numba, hypothesis and flint; name one in MDPKIT_OTHER_PYTHON")
+    with Store(here) as one, Store(filled_by(found[0], tmp_path / "other.sqlite")) as two:
+        said = compare_stores(one, two)
+        assert said.different == [] and said.checked == len(chosen()) and said.marked > 0
+        assert one.digest() == two.digest()
 
 
 def test_marked_rows_are_recomputed_and_compared(here, tmp_path):

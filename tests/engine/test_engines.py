@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from engine.samples import other_pythons
 
 from theory_checks.engine import codec
 from theory_checks.engine.engines import KILLED, Dask, Pool, Serial
@@ -138,14 +138,6 @@ print(json.dumps([execute(asdict(t))[0] for t in tasks()]))
 """
 
 
-def other_pythons() -> list[str]:
-    """Interpreters of another version that have what the kernels need; $MDPKIT_OTHER_PYTHON comes first."""
-    named = [os.environ.get("MDPKIT_OTHER_PYTHON"), *(shutil.which(f"python3.{k}") for k in (11, 12, 13))]
-    probe = ("import sys, numpy, scipy, numba, hypothesis, flint, threadpoolctl; "
-             f"sys.exit(sys.version_info[:2] == {sys.version_info[:2]})")
-    return [p for p in named if p and subprocess.run([p, "-c", probe], capture_output=True).returncode == 0]
-
-
 def test_another_python_gives_the_same_rows():
     """The keys differ, for they name the versions of numpy and numba; the rows may not."""
     found = other_pythons()
@@ -153,7 +145,7 @@ def test_another_python_gives_the_same_rows():
         pytest.skip("no other Python with numpy, scipy, numba, hypothesis and flint; name one in MDPKIT_OTHER_PYTHON")
     pytest_too = f"import sys; sys.modules.setdefault('pytest', __import__('unittest.mock').mock.MagicMock())\n{OTHER}"
     done = subprocess.run([found[0], "-c", pytest_too.format(here=str(Path(__file__).parent))], capture_output=True,
-                          text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+                          text=True, env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])})
     assert done.returncode == 0, done.stderr
     here = {i: row for i, row, _, _ in Serial().map(tasks())}
     assert json.loads(done.stdout) == [here[i] for i in range(len(here))]
