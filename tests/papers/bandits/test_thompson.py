@@ -72,7 +72,7 @@ def test_the_chance_of_two_arms_is_the_known_sum():
 
 
 def test_foreseen_is_what_runs_do():
-    """From the uniform prior, three arms, after two rounds: each of 3000 runs draws its means; five standard errors."""
+    """From the uniform prior, three arms, after two rounds: each of 1500 runs draws its means; five standard errors."""
     chances = thompson.foreseen((1, 1, 1), (1, 1, 1), 2)
     draws = rng(1)
     third = np.array([arms(thompson.run(Episodes(Bandit(draws.random(3)), rng(i)), Params(3), rng(i + 10**5)))[2]
