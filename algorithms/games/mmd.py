@@ -18,13 +18,13 @@ are the states of a game of one step; they do not touch one another.
 Mirror descent is alpha = 0. Line 7 played wherever one gets to is line 6, which never was computed: update equivalence.
 
 Guarantee (Theorem 3.4 of Sokota et al., ICLR 2023, for entropy): in a zero-sum game of one move with 0 < eta <=
-alpha/L^2, L = max |A|, D(z*, z_t) <= (1 + eta alpha)^-t D(z*, z_0) for every magnet and start. Wording recalled. Derived
-here: L may be `curvature`(A), which is never larger. Upper bounds; one step can come near them, tight for whole runs
-they are not known to be. For common payoffs the paper has improvement by small enough steps; `improvement` and
+alpha/L^2, L = max |A|, D(z*, z_t) <= (1 + eta alpha)^-t D(z*, z_0) for every magnet and start. Wording recalled.
+Derived here: L may be `curvature`(A), which is never larger. Upper bounds; one step can come near them, tight for whole
+runs they are not known to be. For common payoffs the paper has improvement by small enough steps; `improvement` and
 `signalling` are steps and constants derived here. No theorem speaks of line 6 in sequential zero-sum games.
 
 Sokota, Farina, Wu, Hu, Wang, Kolter, Brown. The Update-Equivalence Framework for Decision-Time Planning. ICLR 2024,
-arXiv 2304.13138; MMD itself: Sokota, D'Orazio, Kolter, Loizou, Lanctot, Mitliagkas, Brown, Kroer. ICLR 2023, 2206.05825.
+arXiv 2304.13138. MMD itself: Sokota, D'Orazio, Kolter, Loizou, Lanctot, Mitliagkas, Brown, Kroer, ICLR 2023.
 """
 
 from __future__ import annotations
@@ -129,17 +129,8 @@ def run(access: Exact, params: Params, rng: np.random.Generator) -> Result:
 def run_tree(access: Exact, params: Params, rng: np.random.Generator) -> Result:
     """MMD at every infostate at once; the magnet does not move (K = 0).
 
-    Parameters
-    ----------
-    access : Exact
-        To `Plays`.
-    params, rng
-        As in `run`.
-
-    Returns
-    -------
-    Result
-        ``output`` is the last table (E,); the trace holds those before, and in its info their ``log_pi``.
+    As `run` else, with exact access to `Plays`. ``output`` is the last table (E,); the trace holds those before, and
+    in its info their ``log_pi``.
     """
     validate.instance("access", access, Exact)
     plays = validate.instance("access.model", access.model, Plays)
@@ -203,9 +194,9 @@ def signalling(R: float, eta: float) -> float:
     """1 - sqrt(eta R (e^(eta R) - 1))/4: the share of the first-order gain that a step of MD keeps, positive at
     eta R <= 2, where one player's public action follows a private card and the other answers, having his own card.
 
-    First order is sum_h reach(h) <q_h, pi'_h - pi_h> = sum_h reach(h) Jeffreys_h/eta. What both moves add together is at
-    most (R/2) sqrt(E chi2(pi'_1, pi_1)) sqrt(E ||pi'_2 - pi_2||^2), as pi'_1/pi_1 <= w = e^(eta R); and
-    chi2 <= (w - 1)/log w Jeffreys there.
+    First order is sum_h reach(h) <q_h, pi'_h - pi_h> = sum_h reach(h) Jeffreys_h/eta. What both moves add together is
+    at most (R/2) sqrt(E chi2(pi'_1, pi_1)) sqrt(E ||pi'_2 - pi_2||^2); and where pi'_1/pi_1 <= w = e^(eta R), as here,
+    chi2 <= (w - 1)/log w Jeffreys.
     """
     return 1.0 - math.sqrt(eta * R * math.expm1(eta * R)) / 4.0
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.games import nash_md, nash_mp
+from algorithms.games import nash_md, nash_mp, spo
 from figures.engine import style
+from figures.games import mmd
 from mdpkit.access import Exact
 from mdpkit.measure.exploitability import regularised_gap
 from mdpkit.models.preferences import PreferenceModel
@@ -37,6 +38,12 @@ def _mp(model: PreferenceModel, N: int) -> tuple[np.ndarray, np.ndarray]:
     return _seen(nash_mp.run(Exact(model), nash_mp.theory(N // 2), np.random.default_rng(0)), 2)
 
 
+def _spo(model: PreferenceModel, N: int) -> tuple[np.ndarray, np.ndarray]:
+    """Without the KL weight: what SPO returns is an average, and its last policy circles the winner of p itself."""
+    result = spo.run(Exact(model), spo.theory(N, model.Y), np.random.default_rng(0))
+    return np.arange(N), result.trace.info["log_pi"]  # type: ignore[union-attr]
+
+
 def _seen(result: Any, each: int) -> tuple[np.ndarray, np.ndarray]:
     """Queries made before each policy, and log-policies (., Y) of the first prompt."""
     logs = log_policies(result)[:, 0]
@@ -48,6 +55,8 @@ LEARNERS: dict[str, Learner] = {
     f"mirror descent, $\\eta={ETA:g}$": _self_play,
     "Nash-MD": _md,
     "Nash mirror prox": _mp,
+    "SPO (no KL weight)": _spo,
+    "MMD, $\\eta=\\beta/L^2$": mmd.learner,
 }
 
 
