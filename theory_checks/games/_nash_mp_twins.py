@@ -28,7 +28,7 @@ def one_opponent(access, params, rng):
     out = [np.log(access.model.pi_ref)]
     for _ in range(params.K):
         one = nash_mp.run_gradient(access, replace(params, K=1, start=np.exp(out[-1])), rng)
-        out.append(one.trace.info["log_half"][0])
+        out.append(one.trace.info["log_half"][0])  # type: ignore[union-attr]
     return _result(out, params)
 
 
