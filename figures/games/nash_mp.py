@@ -40,8 +40,8 @@ def _mp(model: PreferenceModel, N: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _spo(model: PreferenceModel, N: int) -> tuple[np.ndarray, np.ndarray]:
     """Without the KL weight: what SPO returns is an average, and its last policy circles the winner of p itself."""
-    result = spo.run(Exact(model), spo.theory(N, model.Y), np.random.default_rng(0))
-    return np.arange(N), result.trace.info["log_pi"]  # type: ignore[union-attr]
+    result = spo.run(Exact(model), spo.theory(N + 1, model.Y), np.random.default_rng(0))
+    return np.arange(N + 1), result.trace.info["log_pi"]  # type: ignore[union-attr]
 
 
 def _seen(result: Any, each: int) -> tuple[np.ndarray, np.ndarray]:

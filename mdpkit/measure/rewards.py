@@ -51,7 +51,7 @@ def canonical(model: TabularMDP, R: Any, kind: str = "value") -> np.ndarray:
 
 
 def starc(model: TabularMDP, R1: Any, R2: Any, kind: str = "value", norm: str = "range") -> float:
-    """|c(R1)/n(c(R1)) - c(R2)/n(c(R2))|_2 with a `canonical` c; 0 stays 0.
+    """``|c(R1)/n(c(R1)) - c(R2)/n(c(R2))|_2`` with a `canonical` c; 0 stays 0.
 
     ``norm`` n is "range", the largest minus the smallest discounted return from ``model.rho``, or "l2".
     """
