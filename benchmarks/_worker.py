@@ -101,7 +101,7 @@ def stormpy_discounted(m, tol):
 
     def call():
         found = stormpy.model_checking(model, formula, environment=env)
-        return sign * np.array([found.at(s) for s in range(S)])
+        return sign * np.array([found.get_value(s) for s in range(S)])
     return call
 
 
