@@ -103,7 +103,8 @@ def mixing_time(model: TabularMDP, policy: Any, distance: float = 0.25) -> float
     while _spread(powers[-1]) > 2.0**-50:
         if 2 ** len(powers) > LONGEST:
             return math.inf
-        powers.append(powers[-1] @ powers[-1])
+        square = powers[-1] @ powers[-1]
+        powers.append(square / square.sum(1, keepdims=True))       # or rounding would double with every power
     law = powers[-1].mean(0)
     off = lambda M: float(np.abs(M - law).sum(1).max()) / 2
     if off(np.eye(model.S)) <= distance:

@@ -91,7 +91,8 @@ def _quickly(model: TabularMDP, tol: float | None, method: str | None) -> Soluti
     error = backup_error(longest, _size(model.r), gamma, _size(v))
     lo, hi = macqueen_porteus(w, v, gamma, error)
     # V* <= hi, so that no Q* is above Q by more than gamma max (hi - v)
-    most = Q + (gamma * float((hi - v).max()) * (1 + 1e-15) + 2 * error)
+    above = gamma * float((hi - v).max())
+    most = Q + (above + 1e-15 * abs(above) + 2 * error)
     names = {"dense": "modified policy iteration (BLAS)", "sweeps": "modified policy iteration",
              "krylov": "policy iteration (BiCGSTAB)"}
     certificate = Certificate("float", names[used], tol, time.perf_counter() - clock)

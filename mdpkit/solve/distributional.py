@@ -124,8 +124,12 @@ def solve(model: EpisodicMDP, utility: Callable[[Any], Any], stock: float = 0.0,
         More than `MOST` pairs of a state and a stock can be reached.
     """
     validate.choice("tier", tier, ("float", "exact"))
-    R, rates = _given(model, rewards, gamma)
-    clock, start = time.perf_counter(), Fraction(validate.real("stock", stock))
+    return _solve(model, utility, Fraction(validate.real("stock", stock)), *_given(model, rewards, gamma), tier)
+
+
+def _solve(model: EpisodicMDP, utility: Callable[[Any], Any], start: Fraction, R: list, rates: list[Fraction],
+           tier: str) -> StockSolution:
+    clock = time.perf_counter()
     levels = _reachable(model, R, rates, start)
     exact = tier == "exact"
     number: Any = (lambda x: Fraction(float(x))) if exact else float
@@ -164,14 +168,18 @@ def cvar(model: EpisodicMDP, tau: float, *, rewards: Any = None, tier: str = "fl
     R, rates = _given(model, rewards, 1.0)
     ends = sorted({c for _, c in _reachable(model, R, rates, Fraction(0))[-1]})
     best: tuple[StockSolution, float] | None = None
-    highest = -np.inf
+    highest, reach = -np.inf, float(max(abs(b) for b in ends))
     for b in ends:
-        found = solve(model, lambda x: min(x, 0 * x), -float(b), rewards=rewards, tier=tier)
-        lo, hi = (float(b) + x / tau for x in (found.lo, found.hi))
-        pad = 0.0 if tier == "exact" else 4 * 2.0**-53 * (abs(float(b)) + abs(hi))
-        highest = max(highest, hi + pad)
-        if best is None or lo - pad > best[0].lo:
-            best = (replace(found, value=float(b) + found.value / tau, lo=lo - pad, hi=hi + pad), float(b))
+        found = _solve(model, lambda x: min(x, 0 * x), -b, R, rates, tier)
+        if found.certificate.exact is None:
+            lo, hi = (float(b) + x / tau for x in (found.lo, found.hi))
+            pad = 8 * 2.0**-53 * (abs(float(b)) + (abs(float(b)) + reach) / tau)     # stocks, b, quotient, sum
+            lo, hi = lo - pad, hi + pad
+        else:
+            lo, hi = (end(of_fraction(b + found.certificate.exact[0] / Fraction(tau))) for end in (down, up))
+        highest = max(highest, hi)
+        if best is None or lo > best[0].lo:
+            best = (replace(found, value=0.5 * (lo + hi), lo=lo, hi=hi), float(b))
     assert best is not None
     return replace(best[0], hi=highest), best[1]
 

@@ -73,9 +73,10 @@ def test_conditional_value_at_risk_of_all_policies(world, tau):
 
     best = max(of(out) for out in histories(model, R))
     found, b = distributional.cvar(model, tau, rewards=R, tier="exact")
-    assert abs(found.value - float(best)) < EXACT and found.lo - EXACT <= best <= found.hi + EXACT
+    assert found.lo <= best <= found.hi and found.width < EXACT
     assert b in {float(x) for out in histories(model, R) for x in out}
-    assert abs(distributional.cvar(model, tau, rewards=R)[0].value - float(best)) < ROUND
+    rough = distributional.cvar(model, tau, rewards=R)[0]
+    assert rough.lo <= best <= rough.hi and rough.width < ROUND
 
 
 @given(worlds(), st.data())
