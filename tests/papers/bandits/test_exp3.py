@@ -2,6 +2,7 @@
 
 import math
 
+import closing
 import numpy as np
 import pytest
 
@@ -9,12 +10,9 @@ from algorithms.bandits import exp3
 from algorithms.bandits.exp3 import Params
 from figures.bandits import exp3 as picture
 from mdpkit.access import Episodes, Exact
-from mdpkit.errors import MdpkitError
 from mdpkit.instances.chains import riverswim_episodic
 from mdpkit.models.bandits import Bandit
 from theory_checks.bandits import exp3 as checks
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 
 pytestmark = pytest.mark.xdist_group("exp3")
 
@@ -175,11 +173,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
 def test_the_figure_draws_what_it_computes():
@@ -190,8 +184,4 @@ def test_the_figure_draws_what_it_computes():
     assert len(figure.axes) == 2 and len(data["final EXP3"]) == 4
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

@@ -3,6 +3,7 @@
 import math
 from fractions import Fraction
 
+import closing
 import flint
 import numpy as np
 import pytest
@@ -13,14 +14,11 @@ from algorithms.bandits import thompson
 from algorithms.bandits.thompson import Params
 from figures.bandits import thompson as picture
 from mdpkit.access import Episodes, Exact
-from mdpkit.errors import MdpkitError
 from mdpkit.instances.chains import riverswim_episodic
 from mdpkit.models.bandits import Bandit, ContextualBandit
 from mdpkit.rational import fraction
 from theory_checks.bandits import _thompson_twins as twins
 from theory_checks.bandits import thompson as checks
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 
 pytestmark = pytest.mark.xdist_group("thompson")
 
@@ -166,11 +164,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
 def test_the_figure_draws_what_it_computes():
@@ -182,8 +176,4 @@ def test_the_figure_draws_what_it_computes():
     assert all((np.diff(data[f"run {name}"][0]) >= 0).all() for name in picture.NAMES)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

@@ -3,6 +3,7 @@
 import math
 from fractions import Fraction
 
+import closing
 import numpy as np
 import pytest
 
@@ -11,13 +12,10 @@ from algorithms.bandits.ucb1 import Params
 from figures.bandits import ucb1 as picture
 from mdpkit import rational
 from mdpkit.access import Episodes, Exact
-from mdpkit.errors import MdpkitError
 from mdpkit.instances.chains import riverswim_episodic
 from mdpkit.measure.regret import Regret, regret
 from mdpkit.models.bandits import Bandit, ContextualBandit
 from theory_checks.bandits import ucb1 as checks
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 
 pytestmark = pytest.mark.xdist_group("ucb1")
 
@@ -187,11 +185,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
 def test_the_figure_draws_what_it_computes():
@@ -203,8 +197,4 @@ def test_the_figure_draws_what_it_computes():
     assert len(figure.axes) == 1
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

@@ -1,5 +1,6 @@
 """UCBVI: reference values, identities on numbers, accounting, full replanning, every claim and every control."""
 
+import closing
 import numpy as np
 import pytest
 
@@ -7,7 +8,6 @@ from algorithms.exploration import ucbvi
 from figures.exploration import ucbvi as picture
 from mdpkit.access import Episodes, Generative
 from mdpkit.concentration import ucbvi_bernstein, ucbvi_distrust, ucbvi_hoeffding, ucbvi_log, ucbvi_regret
-from mdpkit.errors import MdpkitError
 from mdpkit.instances import formula
 from mdpkit.instances.chains import riverswim_episodic
 from mdpkit.instances.garnet import random_episodic
@@ -15,8 +15,6 @@ from mdpkit.kernels.play import play
 from mdpkit.measure.regret import Regret, regret
 from mdpkit.measure.values import optimal_value
 from mdpkit.models.tabular import EpisodicMDP
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.exploration import ucbvi as checks
 
 pytestmark = pytest.mark.xdist_group("ucbvi")
@@ -213,11 +211,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
 def test_the_figure_draws_what_it_computes():
@@ -229,8 +223,4 @@ def test_the_figure_draws_what_it_computes():
     assert len(figure.axes) == 1
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

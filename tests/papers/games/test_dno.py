@@ -2,6 +2,7 @@
 
 import math
 
+import closing
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -11,11 +12,8 @@ from algorithms.games.dno import Params
 from figures.games import dno as picture
 from mdpkit import losses
 from mdpkit.access import Comparisons, Exact
-from mdpkit.errors import MdpkitError
 from mdpkit.instances.preferences import condorcet_cycle, dominated_cycle, two_prompts
 from mdpkit.measure.exploitability import preference_gap
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.games import _dno_twins as twins
 from theory_checks.games import dno as checks
 
@@ -214,15 +212,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

@@ -2,6 +2,7 @@
 
 import math
 
+import closing
 import numpy as np
 import pytest
 
@@ -9,14 +10,11 @@ from algorithms.games import mmd
 from algorithms.games.mmd import Params, Plays
 from figures.games import mmd as picture
 from mdpkit.access import Episodes, Exact
-from mdpkit.errors import MdpkitError
 from mdpkit.instances.games import inspection_game, matching_pennies
 from mdpkit.measure.exploitability import duality_gap
 from mdpkit.models.games import MarkovGame
 from mdpkit.octets import normalised
 from mdpkit.solve.regularised_game import solve
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.games import _mmd_plays as plays
 from theory_checks.games import mmd as checks
 
@@ -216,11 +214,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
 def test_the_figure_draws_what_it_computes():
@@ -236,11 +230,7 @@ def test_the_figure_draws_what_it_computes():
     assert data["moving"][-1] < 1e-8 and (data["bound"] <= data["pair"] + EXACT).all()
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)
 
 
 def test_the_factor_is_held_to_a_thousand_games():

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import closing
 import numpy as np
 import pytest
 
@@ -10,14 +11,11 @@ from algorithms.games import nash_md
 from algorithms.games.nash_md import Params
 from figures.games import nash_md as picture
 from mdpkit.access import Comparisons, Episodes, Exact
-from mdpkit.errors import MdpkitError
 from mdpkit.instances.chains import chain
 from mdpkit.instances.preferences import condorcet_cycle, two_prompts
 from mdpkit.losses import log_softmax
 from mdpkit.measure.exploitability import preference_gap
 from mdpkit.models.preferences import PreferenceModel
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.games import nash_md as checks
 
 pytestmark = pytest.mark.xdist_group("nash-md")
@@ -207,11 +205,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
 def test_the_figure_draws_what_it_computes():
@@ -226,8 +220,4 @@ def test_the_figure_draws_what_it_computes():
     assert abs(itself[-1]) < 1e-14 < md[-1] < constant[-1] < hedge[-1]
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

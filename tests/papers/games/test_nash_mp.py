@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import closing
 import numpy as np
 import pytest
 
@@ -10,13 +11,10 @@ from algorithms.games import nash_mp
 from algorithms.games.nash_mp import Params
 from figures.games import nash_mp as picture
 from mdpkit.access import Comparisons, Exact
-from mdpkit.errors import MdpkitError
 from mdpkit.instances.chains import chain
 from mdpkit.instances.preferences import two_prompts
 from mdpkit.measure.exploitability import regularised_gap
 from mdpkit.models.preferences import PreferenceModel
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.games import _nash_mp_twins as twins
 from theory_checks.games import nash_mp as checks
 from theory_checks.games.nash_md import divergence, log_policies, nash
@@ -224,11 +222,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
 def test_the_figure_draws_what_it_computes():
@@ -245,11 +239,7 @@ def test_the_figure_draws_what_it_computes():
     assert all(data[f"{name} N"][-1] == picture.LONG for name in picture.LEARNERS)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)
 
 
 def test_the_factor_is_held_to_a_thousand_games():

@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import closing
 import numpy as np
 import pytest
 
@@ -10,13 +11,10 @@ from algorithms.games import spo
 from algorithms.games.spo import Params
 from figures.games import spo as picture
 from mdpkit.access import Comparisons, Exact
-from mdpkit.errors import MdpkitError
 from mdpkit.instances.preferences import DOMINATED_WINNER, condorcet_cycle, dominated_cycle, two_prompts
 from mdpkit.losses import sigmoid
 from mdpkit.measure.exploitability import preference_gap
 from mdpkit.worlds.preferences import ask
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.games import _spo_twins as twins
 from theory_checks.games import spo as checks
 
@@ -213,15 +211,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

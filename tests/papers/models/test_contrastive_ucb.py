@@ -1,5 +1,6 @@
 """Contrastive UCB: reference values, identities, accounting, the slow reference, every claim and every control."""
 
+import closing
 import numpy as np
 import pytest
 
@@ -11,8 +12,6 @@ from mdpkit.instances import formula
 from mdpkit.kernels.backup import optimise_episodic
 from mdpkit.solve import correlated
 from mdpkit.worlds import games, markov
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.models import contrastive_ucb as checks
 
 pytestmark = pytest.mark.xdist_group("contrastive-ucb")
@@ -230,15 +229,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, error, message = BAD[name]
-    with pytest.raises(error, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

@@ -1,5 +1,6 @@
 """GERL_MG2: reference values, identities on numbers, accounting, the slow reference, every claim and every control."""
 
+import closing
 import numpy as np
 import pytest
 
@@ -11,8 +12,6 @@ from mdpkit.instances import formula
 from mdpkit.models.convert import to_episodic
 from mdpkit.solve import correlated
 from mdpkit.worlds.games import start, step
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.models import gerl as checks
 
 pytestmark = pytest.mark.xdist_group("gerl")
@@ -228,15 +227,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, error, message = BAD[name]
-    with pytest.raises(error, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

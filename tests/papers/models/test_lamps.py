@@ -2,6 +2,7 @@
 
 import math
 
+import closing
 import numpy as np
 import pytest
 
@@ -10,7 +11,6 @@ from algorithms.models.lamps import Params
 from figures.models import lamps as picture
 from mdpkit.access import Episodes, Generative
 from mdpkit.data import draw_tuples
-from mdpkit.errors import MdpkitError
 from mdpkit.instances.formula import stationary, stationary_policy, step_dependent
 from mdpkit.instances.garnet import random_mdp
 from mdpkit.measure.occupancy import occupancy
@@ -19,8 +19,6 @@ from mdpkit.models.convert import to_episodic
 from mdpkit.models.tabular import TabularMDP
 from mdpkit.records import Dataset, Steps
 from mdpkit.worlds.markov import start, step
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.models import lamps as checks
 
 pytestmark = pytest.mark.xdist_group("lamps")
@@ -226,11 +224,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
 def test_the_figure_draws_what_it_computes():
@@ -242,8 +236,4 @@ def test_the_figure_draws_what_it_computes():
     close(data["terms"].sum(0), data["gap"], ROUND)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

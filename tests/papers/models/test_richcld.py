@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import closing
 import numpy as np
 import pytest
 
@@ -15,8 +16,6 @@ from mdpkit.models.tabular import EpisodicMDP
 from mdpkit.rational import exact, fraction
 from mdpkit.solve import episodic
 from mdpkit.worlds.hidden import start, step
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.models import richcld as checks
 
 pytestmark = pytest.mark.xdist_group("richcld")
@@ -209,15 +208,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, error, message = BAD[name]
-    with pytest.raises(error, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

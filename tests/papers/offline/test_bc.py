@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import closing
 import numpy as np
 import pytest
 
@@ -11,14 +12,11 @@ from algorithms.offline.bc import Params
 from mdpkit import validate
 from mdpkit.access import Episodes, Generative
 from mdpkit.data import collect
-from mdpkit.errors import MdpkitError
 from mdpkit.instances.formula import stationary_episodic, stationary_policy, step_dependent, step_dependent_policy
 from mdpkit.measure.regret import gap
 from mdpkit.measure.values import start_value
 from mdpkit.records import Dataset, Steps
 from mdpkit.solve import episodic
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.offline import bc as checks
 
 pytestmark = pytest.mark.xdist_group("bc")
@@ -188,15 +186,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

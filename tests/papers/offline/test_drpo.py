@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import closing
 import numpy as np
 import pytest
 
@@ -11,7 +12,6 @@ from algorithms.offline.drpo import Feedback, Params
 from mdpkit import validate
 from mdpkit.access import Episodes, Generative, Reset
 from mdpkit.data import collect
-from mdpkit.errors import MdpkitError
 from mdpkit.instances.formula import step_dependent, step_dependent_policy
 from mdpkit.instances.garnet import random_episodic
 from mdpkit.measure import plain
@@ -20,8 +20,6 @@ from mdpkit.rational import exact
 from mdpkit.records import Dataset, Segments, Steps
 from mdpkit.solve import episodic
 from mdpkit.worlds.markov import reset, start, step
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.offline import drpo as checks
 
 pytestmark = pytest.mark.xdist_group("drpo")
@@ -235,15 +233,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

@@ -2,6 +2,7 @@
 
 import math
 
+import closing
 import numpy as np
 import pytest
 
@@ -9,7 +10,6 @@ from algorithms.offline import foobar, psdp
 from mdpkit import validate
 from mdpkit.access import Episodes, Generative, Reset
 from mdpkit.data import draw_states
-from mdpkit.errors import MdpkitError
 from mdpkit.instances.formula import step_dependent, step_dependent_policy
 from mdpkit.instances.garnet import random_episodic
 from mdpkit.instances.locks import combination_lock
@@ -19,8 +19,6 @@ from mdpkit.rational import exact
 from mdpkit.records import StateOnlyDataset
 from mdpkit.solve import matching
 from mdpkit.worlds.markov import start, step
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.offline import foobar as checks
 
 pytestmark = pytest.mark.xdist_group("foobar")
@@ -258,15 +256,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

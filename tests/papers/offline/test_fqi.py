@@ -2,6 +2,7 @@
 
 import math
 
+import closing
 import numpy as np
 import pytest
 
@@ -9,15 +10,12 @@ from algorithms.offline import fqi
 from algorithms.offline.fqi import Params
 from mdpkit.access import Episodes, Generative
 from mdpkit.data import collect, draw_tuples
-from mdpkit.errors import MdpkitError
 from mdpkit.instances.formula import linear, stationary, stationary_episodic
 from mdpkit.instances.garnet import random_episodic, random_mdp
 from mdpkit.measure.values import optimal_action_value, value
 from mdpkit.models.convert import to_episodic
 from mdpkit.models.tabular import TabularMDP
 from mdpkit.records import Dataset, Steps
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.offline import fqi as checks
 
 pytestmark = pytest.mark.xdist_group("fqi")
@@ -198,15 +196,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from types import SimpleNamespace
 
+import closing
 import numpy as np
 import oracles
 import pytest
@@ -13,13 +14,10 @@ from algorithms.offline.hnpg import Params
 from algorithms.policy_gradient import npg
 from figures.offline import hnpg as picture
 from mdpkit.access import Episodes, Exact, Generative
-from mdpkit.errors import AccessDenied, MdpkitError
 from mdpkit.instances.formula import stationary, stationary_episodic, stationary_policy
 from mdpkit.instances.locks import discounted_lock
 from mdpkit.measure.values import action_value, optimal_start_value, start_value
 from mdpkit.records import Dataset, Steps
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.offline import hnpg as checks
 
 pytestmark = pytest.mark.xdist_group("hnpg")
@@ -237,11 +235,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises((MdpkitError, AccessDenied), match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
 def test_the_figure_draws_what_it_computes(monkeypatch):
@@ -257,8 +251,4 @@ def test_the_figure_draws_what_it_computes(monkeypatch):
                     "drift offline": -0.08}
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

@@ -1,5 +1,6 @@
 """Hy-Q: reference values, identities on numbers, accounting, the slow reference, every claim and every control."""
 
+import closing
 import numpy as np
 import pytest
 
@@ -7,7 +8,6 @@ from algorithms.offline import hyq
 from mdpkit import validate
 from mdpkit.access import Episodes, Exact, Generative
 from mdpkit.data import collect, draw_tuples
-from mdpkit.errors import MdpkitError
 from mdpkit.instances import formula
 from mdpkit.instances.garnet import random_episodic
 from mdpkit.instances.locks import lucky_behaviour, lucky_traps
@@ -18,8 +18,6 @@ from mdpkit.measure.values import start_value
 from mdpkit.models.convert import one_hot
 from mdpkit.records import Dataset, Steps
 from mdpkit.solve import episodic
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.offline import hyq as checks
 
 pytestmark = pytest.mark.xdist_group("hyq")
@@ -215,15 +213,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

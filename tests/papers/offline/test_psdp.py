@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import closing
 import numpy as np
 import pytest
 
@@ -9,7 +10,6 @@ from algorithms.offline import psdp
 from mdpkit import validate
 from mdpkit.access import Episodes, Exact, Generative, Reset
 from mdpkit.data import draw_states
-from mdpkit.errors import MdpkitError
 from mdpkit.instances.formula import stationary_episodic, stationary_policy
 from mdpkit.instances.garnet import random_episodic
 from mdpkit.measure import plain
@@ -19,8 +19,6 @@ from mdpkit.models.tabular import EpisodicMDP
 from mdpkit.records import StateOnlyDataset
 from mdpkit.solve import episodic
 from mdpkit.worlds.markov import reset, start, step
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.offline import psdp as checks
 
 pytestmark = pytest.mark.xdist_group("psdp")
@@ -240,15 +238,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

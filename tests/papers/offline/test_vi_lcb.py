@@ -2,6 +2,7 @@
 
 import math
 
+import closing
 import numpy as np
 import pytest
 
@@ -11,7 +12,6 @@ from mdpkit.access import Episodes, Generative
 from mdpkit.concentration import pevi_hoeffding, pevi_linear, union_log, vi_lcb_log
 from mdpkit.concentration import vi_lcb as penalty
 from mdpkit.data import collect, draw_tuples
-from mdpkit.errors import MdpkitError
 from mdpkit.instances import formula
 from mdpkit.instances.garnet import random_episodic
 from mdpkit.measure.coverage import single_policy_concentrability
@@ -22,8 +22,6 @@ from mdpkit.models.bandits import Bandit
 from mdpkit.models.convert import one_hot, to_episodic
 from mdpkit.models.tabular import EpisodicMDP
 from mdpkit.records import Dataset, Steps
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.offline import vi_lcb as checks
 
 pytestmark = pytest.mark.xdist_group("vi-lcb")
@@ -229,11 +227,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
 def test_the_figure_draws_what_it_computes():
@@ -246,8 +240,4 @@ def test_the_figure_draws_what_it_computes():
     assert len(figure.axes) == 1
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

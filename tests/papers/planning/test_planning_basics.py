@@ -3,6 +3,7 @@
 import itertools
 from fractions import Fraction
 
+import closing
 import numpy as np
 import oracles
 import pytest
@@ -10,14 +11,11 @@ import pytest
 from algorithms.planning import planning_basics as pb
 from figures.planning import planning_basics as picture
 from mdpkit.access import Exact
-from mdpkit.errors import MdpkitError
 from mdpkit.instances import chains, formula, lower_bounds
 from mdpkit.instances.garnet import random_episodic
 from mdpkit.models.tabular import TabularMDP
 from mdpkit.rational import exact, fraction, rational
 from mdpkit.solve import discounted
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.planning import _planning_basics_twins as twins
 from theory_checks.planning import planning_basics as checks
 
@@ -188,11 +186,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
 def test_sweeps_end_for_every_eps():
@@ -214,8 +208,4 @@ def test_the_figure_draws_what_it_computes():
         assert data[f"{key} span"][k] < 1e-3 * data[f"{key} span"][0] * gamma**k     # far below its worst rate
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

@@ -2,6 +2,7 @@
 
 import math
 
+import closing
 import numpy as np
 import oracles
 import pytest
@@ -10,13 +11,10 @@ from algorithms.policy_gradient import npg
 from algorithms.policy_gradient.npg import Params
 from figures.policy_gradient import npg as picture
 from mdpkit.access import Episodes, Exact
-from mdpkit.errors import MdpkitError
 from mdpkit.instances.formula import stationary, stationary_episodic, stationary_policy
 from mdpkit.instances.garnet import random_mdp
 from mdpkit.measure.values import advantage, optimal_start_value, start_value
 from mdpkit.models.tabular import TabularMDP
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.policy_gradient import _npg_twins as twins
 from theory_checks.policy_gradient import npg as checks
 
@@ -190,11 +188,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
 def test_the_figure_draws_what_it_computes():
@@ -209,8 +203,4 @@ def test_the_figure_draws_what_it_computes():
     assert (data["plain by A"] > data["bound by A"]).tolist() == [False] * 4 + [True] * 3
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

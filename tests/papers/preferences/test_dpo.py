@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import closing
 import numpy as np
 import pytest
 
@@ -13,13 +14,12 @@ from figures.preferences import dpo as picture
 from mdpkit import losses
 from mdpkit.access import Comparisons, Exact, Generative
 from mdpkit.data import compare
-from mdpkit.errors import MdpkitError
 from mdpkit.instances.chains import riverswim
 from mdpkit.instances.preferences import two_prompts
 from mdpkit.records import Pairs
 from theory_checks.engine.claims import REFUTED
 from theory_checks.engine.engines import Serial
-from theory_checks.engine.runner import verify, verify_all
+from theory_checks.engine.runner import verify_all
 from theory_checks.engine.store import Store
 from theory_checks.preferences import dpo as checks
 
@@ -279,15 +279,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

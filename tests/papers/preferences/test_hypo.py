@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import closing
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -17,8 +18,6 @@ from mdpkit.errors import MdpkitError
 from mdpkit.instances.preferences import two_prompts
 from mdpkit.records import Pairs
 from mdpkit.worlds.preferences import start
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.preferences import hypo as checks
 
 pytestmark = pytest.mark.xdist_group("hypo")
@@ -281,15 +280,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

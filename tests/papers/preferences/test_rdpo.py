@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import closing
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -19,7 +20,7 @@ from mdpkit.instances.preferences import flipped
 from mdpkit.records import Pairs
 from theory_checks.engine.claims import REFUTED
 from theory_checks.engine.engines import Serial
-from theory_checks.engine.runner import verify, verify_all
+from theory_checks.engine.runner import verify_all
 from theory_checks.engine.store import Store
 from theory_checks.preferences import rdpo as checks
 from theory_checks.preferences.rdpo import ONE, PHI, THETA, UNIFORM
@@ -260,15 +261,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import closing
 import numpy as np
 import pytest
 
@@ -12,13 +13,10 @@ from figures.preferences import rpo as picture
 from mdpkit import losses
 from mdpkit.access import Comparisons, Exact
 from mdpkit.data import compare
-from mdpkit.errors import MdpkitError
 from mdpkit.instances.preferences import two_prompts
 from mdpkit.models.preferences import PreferenceModel
 from mdpkit.records import Pairs
 from mdpkit.solve.rounding import higham
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.preferences import rpo as checks
 
 pytestmark = pytest.mark.xdist_group("rpo")
@@ -222,15 +220,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        call()
+test_bad_input = closing.refusals(BAD)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)

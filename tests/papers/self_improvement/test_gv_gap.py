@@ -4,6 +4,7 @@ import itertools
 import math
 from dataclasses import replace
 
+import closing
 import numpy as np
 import pytest
 
@@ -11,10 +12,7 @@ from algorithms.self_improvement import gv_gap
 from algorithms.self_improvement.gv_gap import Params
 from figures.self_improvement import gv_gap as picture
 from mdpkit.access import Episodes, Exact
-from mdpkit.errors import MdpkitError
 from mdpkit.models.bandits import ContextualBandit
-from theory_checks.engine.claims import REFUTED
-from theory_checks.engine.runner import verify
 from theory_checks.self_improvement import gv_gap as checks
 
 pytestmark = pytest.mark.xdist_group("gv-gap")
@@ -199,15 +197,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    bad, message = BAD[name]
-    with pytest.raises(MdpkitError, match=message):
-        bad()
+test_bad_input = closing.refusals(BAD)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda c: c.claim.id)
-def test_no_claim_is_refuted_and_every_control_is(check):
-    verdict = verify(check)
-    assert verdict.decision.verdict != REFUTED, verdict
-    assert verdict.proven, verdict
+test_no_claim_is_refuted_and_every_control_is = closing.claims(checks.CHECKS)
