@@ -44,10 +44,10 @@ class CoverageError(MdpkitError):
 
 
 class MissingPackage(MdpkitError):
-    """An optional package is not installed."""
+    """An optional package is not installed: an extra of ours brings it, or the command that is named."""
 
-    def __init__(self, package: str, extra: str):
-        super().__init__(package, "installed for this call", None, f"pip install 'mdpkit[{extra}]'",
+    def __init__(self, package: str, extra: str = "", how: str = ""):
+        super().__init__(package, "installed for this call", None, how or f"pip install 'mdpkit[{extra}]'",
                          came="it is not")
 
 

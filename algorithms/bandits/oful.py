@@ -38,9 +38,11 @@ import numpy as np
 
 from mdpkit import rational, validate
 from mdpkit.access import Episodes
+from mdpkit.concentration import self_normalised
 from mdpkit.errors import MdpkitError
 from mdpkit.jit import kernel
 from mdpkit.kernels.copy import copy
+from mdpkit.kernels.ellipsoid import absorb, square, times
 from mdpkit.models.bandits import LinearBandit
 from mdpkit.records import Paper, Result
 from mdpkit.worlds.bandits import start, step
@@ -152,7 +154,7 @@ def boundary(log_ratio: Any, delta: float, R: float) -> Any:
 
 def radius(log_ratio: float, delta: float, lam: float, R: float, S: float) -> float:
     """R sqrt(ln D_t + 2 ln(1/delta)) + sqrt(lam) S of Theorem 2."""
-    return _radius(float(log_ratio), float(R), 2.0 * math.log(1.0 / delta), math.sqrt(lam) * S)
+    return self_normalised(float(log_ratio), float(R), 2.0 * math.log(1.0 / delta), math.sqrt(lam) * S)
 
 
 def loose_radius(t: Any, d: int, delta: float, lam: float, R: float, S: float, L: float = 1.0) -> Any:
@@ -213,7 +215,7 @@ def _learn(access: Episodes, params: Params, rng: np.random.Generator) -> Result
     row = Log(none, none, zero, np.zeros(d), zero, zero, none)
     trace = access.drive(_loop, (mind, switch, c, R, slack, bias), row, n, rng)
     last = float(mind.log_ratio[0])
-    end = Ellipsoid(mind.theta[0], mind.inverse[0], _radius(last, R, slack, bias), last)
+    end = Ellipsoid(mind.theta[0], mind.inverse[0], self_normalised(last, R, slack, bias), last)
     return Result(end, trace, params, access.samples)
 
 
@@ -227,35 +229,14 @@ def _features(access: Episodes) -> np.ndarray:
     return validate.array("access.known.phi", known["phi"], (known["X"], known["A"], "d")).copy()
 
 
-def _radius_body(log_ratio, R, slack, bias):
-    return R * math.sqrt(log_ratio + slack) + bias                                     # 4
-
-
-def _absorb_body(inverse, x, u):
-    """V^-1 after V += x x', and ||x||^2_{V^-1} before it; u (d,) is room."""
-    d, w = x.shape[0], 0.0
-    for i in range(d):
-        u[i] = 0.0
-        for j in range(d):
-            u[i] += inverse[i, j] * x[j]
-        w += x[i] * u[i]
-    for i in range(d):
-        for j in range(d):
-            inverse[i, j] -= u[i] * u[j] / (1.0 + w)
-    return w
-
-
 def _follow_body(x, eta, inverse, b, u, out):
     d, total = x.shape[1], 0.0
     for t in range(len(x)):
-        w, square = _absorb(inverse, x[t], u), 0.0
+        w = absorb(inverse, x[t], u)
         total += math.log(1.0 + w)
         for i in range(d):
             b[i] += eta[t] * x[t, i]
-        for i in range(d):
-            for j in range(d):
-                square += b[i] * inverse[i, j] * b[j]
-        out[0, t], out[1, t], out[2, t] = square, total, w
+        out[0, t], out[1, t], out[2, t] = square(inverse, b), total, w
 
 
 def _loop_body(world, mind, switch, c, R, slack, bias, log, first, rng):
@@ -263,7 +244,7 @@ def _loop_body(world, mind, switch, c, R, slack, bias, log, first, rng):
     A, d = phi.shape[1], phi.shape[2]
     for k in range(len(log.arm)):                                                      # 2
         x = start(world)
-        radius[0] = _radius(log_ratio[0], R, slack, bias)               # 4
+        radius[0] = self_normalised(log_ratio[0], R, slack, bias)                      # 4
         log.radius[k], log.log_ratio[k] = radius[0], log_ratio[0]
         copy(log.theta[k], theta[0])
         # Paper: the rarely switching variant keeps an optimistic theta; keeping the ellipsoid is the same for one set
@@ -275,26 +256,19 @@ def _loop_body(world, mind, switch, c, R, slack, bias, log, first, rng):
             log.updated[k] = 1
         best, arm = -math.inf, 0
         for a in range(A):
-            mean, square = 0.0, 0.0
+            mean = 0.0
             for i in range(d):
                 mean += phi[x, a, i] * theta[1, i]
-                for j in range(d):
-                    square += phi[x, a, i] * inverse[1, i, j] * phi[x, a, j]
-            index = mean + c * radius[1] * math.sqrt(max(square, 0.0))
+            index = mean + c * radius[1] * math.sqrt(max(square(inverse[1], phi[x, a]), 0.0))
             if index > best:
                 best, arm = index, a                                                   # 5
         y = step(world, arm)
         log.arm[k], log.context[k], log.y[k] = arm, x, y
-        log_ratio[0] += math.log(1.0 + _absorb(inverse[0], phi[x, arm], u))            # 6
+        log_ratio[0] += math.log(1.0 + absorb(inverse[0], phi[x, arm], u))            # 6
         for i in range(d):
             b[i] += y * phi[x, arm, i]
-        for i in range(d):
-            theta[0, i] = 0.0
-            for j in range(d):
-                theta[0, i] += inverse[0, i, j] * b[j]                                 # 4
+        times(inverse[0], b, theta[0])                                                 # 4
 
 
-_radius = kernel(_radius_body)
-_absorb = kernel(_absorb_body)
 _follow = kernel(_follow_body)
 _loop = kernel(_loop_body)

@@ -37,6 +37,7 @@ import numpy as np
 
 from mdpkit import validate
 from mdpkit.access import Episodes
+from mdpkit.concentration import bernoulli_index, bernoulli_kl
 from mdpkit.errors import MdpkitError
 from mdpkit.jit import kernel
 from mdpkit.models.bandits import Bandit
@@ -56,8 +57,6 @@ PAPER = Paper(
   pages   = {235--256},
   year    = {2002}
 }""")
-
-HALVINGS = 60           # of [xbar, 1] in line 4: below the spacing of floats there
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ def gap_free(mu: Any, n: int) -> float:
 def lai_robbins(mu: Any) -> float:
     """sum Delta_j/kl(mu_j, mu*), for Bernoulli means mu (K,) in (0, 1)."""
     gaps, best = _gaps(mu), float(np.max(mu))
-    return sum(float(g) / _divergence(best - float(g), best) for g in gaps if g > 0)
+    return sum(float(g) / bernoulli_kl(best - float(g), best) for g in gaps if g > 0)
 
 
 def demo(rng: np.random.Generator) -> Result:
@@ -197,30 +196,11 @@ def _play(access: Episodes, params: Params, rng: np.random.Generator, divergence
     return Result(tally, trace, params, access.samples)
 
 
-def _divergence_body(p, q):
-    """kl of Bernoulli laws, 0 <= p < 1 and 0 < q < 1."""
-    kl = (1.0 - p) * math.log((1.0 - p) / (1.0 - q))
-    if p > 0.0:
-        kl += p * math.log(p / q)
-    return kl
-
-
 def _index_body(paid, n, level, divergence):
     mean = paid / n
     if not divergence:
         return mean + math.sqrt(level / n)                                             # 3
-    if mean >= 1.0:
-        return 1.0
-    lo, hi = mean, 1.0
-    for _ in range(HALVINGS):                                                          # 4
-        q = 0.5 * (lo + hi)
-        if q <= lo or q >= hi:
-            break
-        if n * _divergence(mean, q) <= level:
-            lo = q
-        else:
-            hi = q
-    return lo
+    return bernoulli_index(mean, n, level)                                             # 4
 
 
 def _loop_body(world, plays, paid, extent, factor, divergence, log, first, rng):
@@ -246,6 +226,5 @@ def _loop_body(world, plays, paid, extent, factor, divergence, log, first, rng):
         extent[1] = max(extent[1], x)
 
 
-_divergence = kernel(_divergence_body)
 _index = kernel(_index_body)
 _loop = kernel(_loop_body)

@@ -68,3 +68,10 @@ def test_a_change_of_global_state_is_seen(what, monkeypatch, tmp_path):
         random.setstate(kept)
         np.random.set_state(drawn)                                                       # noqa: NPY002
         np.set_printoptions(**shown)
+
+
+@pytest.mark.xdist_group("together")
+def test_tests_of_a_group_share_a_worker(request):
+    """Two processes that import quantecon at once spoil its compile cache, and the second aborts."""
+    if hasattr(request.config, "workerinput") and request.config.getvalue("loadgroup"):
+        assert request.node.nodeid.endswith("@together"), "this pytest and this pytest-xdist do not know of groups"

@@ -10,6 +10,7 @@ import numpy as np
 
 from algorithms.bandits import ucb1
 from algorithms.bandits.ucb1 import Tally
+from mdpkit.concentration import bernoulli_kl
 from mdpkit.jit import kernel
 from mdpkit.records import Result
 from mdpkit.worlds.bandits import step
@@ -68,7 +69,7 @@ def turned(mean, n, budget):
         q = (lo + hi) / 2
         if not 0 < mean < 1 or q >= 1:
             return hi
-        lo, hi = (q, hi) if n * ucb1._divergence(q, mean) <= budget else (lo, q)
+        lo, hi = (q, hi) if n * bernoulli_kl(q, mean) <= budget else (lo, q)
     return lo
 
 
