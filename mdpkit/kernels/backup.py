@@ -132,9 +132,57 @@ def _reach_back(ptr, col, val, A, h, W):
     return out
 
 
+def _back(P, r, known, far, middle, norm, low, high, room, next_V, Q, V):
+    """One step over dense P (S*A, S) that reads only what `mdpkit.solve.episodic` cannot rule out; the rows read.
+
+    V (S,) and, where read, Q (S, A) are filled: r + P next_V. ``known + [low, high]`` and
+    ``known + middle +- far norm``, both (S, A), enclose P next_V. Eight sums run at once, and add up last.
+    """
+    S, A = r.shape
+    even, n = S - S % 8, 0
+    for s in range(S):
+        floor, top = -np.inf, -np.inf
+        for i in range(A):
+            floor = max(floor, r[s, i] + known[s, i] + max(low, middle - far[s, i] * norm))
+        for i in range(A):
+            if r[s, i] + known[s, i] + min(high, middle + far[s, i] * norm) < floor - room:
+                continue
+            p = P[s * A + i]
+            a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+            for j in range(0, even, 8):
+                a += p[j] * next_V[j]
+                b += p[j + 1] * next_V[j + 1]
+                c += p[j + 2] * next_V[j + 2]
+                d += p[j + 3] * next_V[j + 3]
+                e += p[j + 4] * next_V[j + 4]
+                f += p[j + 5] * next_V[j + 5]
+                g += p[j + 6] * next_V[j + 6]
+                h += p[j + 7] * next_V[j + 7]
+            for j in range(even, S):
+                a += p[j] * next_V[j]
+            n += 1
+            Q[s, i] = r[s, i] + (((a + b) + (c + d)) + ((e + f) + (g + h)))
+            top = max(top, Q[s, i])
+        V[s] = top
+    return n
+
+
+def _distances(P, q):
+    """|p - q| in the Euclidean norm, of each row p of dense P (n, S) from q (S,): (n,)."""
+    out = np.empty(P.shape[0])
+    for i in range(P.shape[0]):
+        total = 0.0
+        for j in range(q.shape[0]):
+            total += (P[i, j] - q[j]) * (P[i, j] - q[j])
+        out[i] = np.sqrt(total)
+    return out
+
+
 evaluate_episodic = kernel(_evaluate_episodic, (*ROWS, REALS[3], REALS[3]))
 optimise_episodic = kernel(_optimise_episodic, (*ROWS, REALS[3]))
 returns_of_actions = kernel(_returns_of_actions, (*ROWS, REALS[3], REALS[1], INTS[3]))
 returns_of_laws = kernel(_returns_of_laws, (*ROWS, REALS[3], REALS[1], REALS[4]))
 occupy_episodic = kernel(_occupy_episodic, (*ROWS, REALS[1], REALS[3]))
 reach_back = kernel(_reach_back, (*ROWS, int64, int64, REALS[2]))
+back = kernel(_back, (REALS[2], REALS[2], REALS[2], REALS[2], *[float64] * 5, REALS[1], float64[:, ::1], float64[::1]))
+distances = kernel(_distances, (REALS[2], REALS[1]))
