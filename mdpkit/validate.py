@@ -19,6 +19,8 @@ UNIT = 2.0**52          # a canonical probability is an integer over UNIT
 SMALLEST = 2.0**-53     # positive entries below vanish when rounded to a multiple of 2**-52
 SUM_TOLERANCE = 1e-9    # rows written with ten digits pass, float32 rows (off by 1e-7) do not
 
+BLOCK = 2**16            # entries that are moved at once
+
 
 def array(name: str, value: Any, shape: Sequence[int | str | None], *, integer: bool = False) -> np.ndarray:
     """A finite, read-only array of the given shape.
@@ -92,17 +94,31 @@ def simplex(name: str, value: Any, shape: Sequence[int | str | None], *, flush: 
     return out
 
 
-def canonical_rows(p: np.ndarray, ptr: np.ndarray, where: Any, *, flush: bool = False) -> np.ndarray:
+def canonical_rows(p: np.ndarray, ptr: np.ndarray, where: Any, *, flush: bool = False,
+                   out: np.ndarray | None = None) -> np.ndarray:
     """Rows ``p[ptr[k]:ptr[k+1]]`` moved to multiples of 2**-52 that sum to exactly 1 (largest remainder).
 
     Canonical rows are fixed points; any entry moves by less than len(row) * 2**-52. Ties of the remainders go to
-    the lowest index. ``where(k)`` names row k in messages.
+    the lowest index. ``where(k)`` names row k in messages. Rows are moved a block at a time, so that large arrays need
+    little more room than their result, which is ``out`` (it may be ``p``) where given.
 
     Raises
     ------
     MdpkitError
         A negative entry, a sum off by more than 1e-9, or, unless ``flush``, a positive entry below 2**-53.
     """
+    if p.size <= BLOCK:
+        return _canonical(p, ptr, where, flush)
+    out, begin = np.empty(p.size) if out is None else out, 0
+    while begin < ptr.size - 1:
+        end = max(begin + 1, int(np.searchsorted(ptr, ptr[begin] + BLOCK, side="right")) - 1)
+        near, place = slice(int(ptr[begin]), int(ptr[end])), lambda k, first=begin: where(first + k)
+        out[near] = _canonical(p[near], ptr[begin : end + 1] - ptr[begin], place, flush)
+        begin = end
+    return out
+
+
+def _canonical(p: np.ndarray, ptr: np.ndarray, where: Any, flush: bool) -> np.ndarray:
     n = np.diff(ptr)
     row = np.repeat(np.arange(n.size), n)
     if (p < 0).any():

@@ -90,6 +90,12 @@ class TabularMDP:
         P.flags.writeable = False
         return P
 
+    @cached_property
+    def longest_row(self) -> int:
+        """How many successors a pair has at most."""
+        ptr, block = self.rows.ptr, 2**18
+        return max(int(np.diff(ptr[i : i + block + 1]).max()) for i in range(0, len(ptr) - 1, block))
+
     def _repr_html_(self) -> str:
         picture = chain_svg(self.dense, self.r, self.rho) if self.S <= LARGEST_SKETCH else ""
         return record.html(self, picture)
@@ -198,7 +204,7 @@ def _sparse(P: Any, S: int, A: int, flush: bool) -> Any:
     csr = sp.csr_array(P, copy=True)
     if csr.dtype.kind not in "iuf":
         raise MdpkitError("P", "an array of real numbers", None, came=f"its dtype is {csr.dtype}")
-    csr = csr.astype(np.float64)
+    csr = csr.astype(np.float64, copy=False)
     csr.sum_duplicates()
     if not np.isfinite(csr.data).all():
         j = int(np.argmax(~np.isfinite(csr.data)))
@@ -209,8 +215,10 @@ def _sparse(P: Any, S: int, A: int, flush: bool) -> Any:
         k = int(np.argmax(empty))
         raise MdpkitError(f"P[{k // A}, {k % A}, :]", "a probability vector", None, came="it has no entries")
     where = lambda k: f"P[{k // A}, {k % A}, :]"
-    csr.data = validate.canonical_rows(csr.data, csr.indptr.astype(np.int64), where, flush=flush)
+    csr.data = validate.canonical_rows(csr.data, csr.indptr, where, flush=flush, out=csr.data)
     csr.eliminate_zeros()
+    # of 64 bits, so that `rows` are these arrays; compiled sweeps are also faster by them
+    csr.indices, csr.indptr = csr.indices.astype(np.int64, copy=False), csr.indptr.astype(np.int64, copy=False)
     for part in (csr.data, csr.indices, csr.indptr):
         part.flags.writeable = False
     return csr

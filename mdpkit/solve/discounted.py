@@ -18,8 +18,8 @@ import numpy as np
 from mdpkit import validate
 from mdpkit.errors import MdpkitError, NotCertified
 from mdpkit.models.tabular import TabularMDP
-from mdpkit.solve import quick, sweeps
-from mdpkit.solve.rounding import backup_error, macqueen_porteus
+from mdpkit.solve import fast_sweeps, quick, sweeps
+from mdpkit.solve.rounding import backup_error, macqueen_porteus, size
 from mdpkit.solve.solution import TIERS, Certificate, Solution, finish, tolerance
 
 DENSE = 1500             # states up to which a dense solve beats a sparse one
@@ -27,6 +27,7 @@ RELATIVE_TOL = 1e-9      # default width, as a share of the largest value that r
 INNER = 100              # sweeps of one policy in modified policy iteration, at most
 PATIENCE = 20_000        # full sweeps before `solve` turns to policy iteration
 DIRECT = 20_000          # states up to which that is tried
+LEAN, SHORT = 4_000_000, 60  # entries from which rows are not copied, and full sweeps that then must do
 HINT = "raise tol, or use tier='ball' or 'exact'"
 CHUNK = 5_000            # sweeps between two looks at the enclosure: compiled code cannot be interrupted
 
@@ -61,6 +62,11 @@ def solve(model: TabularMDP, tol: float | None = None, *, tier: str = "float", m
         if model.S > precise.LARGEST:
             raise MdpkitError("tier", f"'float' beyond {precise.LARGEST} states", tier)
         return precise.discounted(model, policy_iteration(model, math.inf).policy, tol, tier)
+    if method is None and model.is_sparse and len(model.rows.val) >= LEAN:
+        try:
+            return modified_policy_iteration(model, tol, max_iter=SHORT)
+        except NotCertified:
+            method = "krylov"
     found = _quickly(model, tol, method)
     if found.width <= found.certificate.tol or method is not None:
         return finish(found, HINT)
@@ -80,15 +86,14 @@ def _quickly(model: TabularMDP, tol: float | None, method: str | None) -> Soluti
     """The method that suits the world, and one sweep over all rows to prove what came out of it."""
     clock = time.perf_counter()
     tol, gamma = _tol(model, tol), model.gamma
-    bound = _size(model.r) / (1 - gamma)
-    longest = model.S if not model.is_sparse else _longest(model)
-    error = backup_error(longest, _size(model.r), gamma, bound)
+    bound = size(model.r) / (1 - gamma)
+    longest = model.S if not model.is_sparse else model.longest_row
+    error = backup_error(longest, size(model.r), gamma, bound)
     span = max((0.9 * tol - 4 * error) * (1 - gamma) / max(gamma, 1e-300), 8 * error)
     v, n, used = quick.search(model, span, method)
     Q = _action_values(model, v)
-    policy = Q.argmax(1)
-    w = Q[np.arange(model.S), policy]
-    error = backup_error(longest, _size(model.r), gamma, _size(v))
+    w, policy = fast_sweeps.greedy(Q)
+    error = backup_error(longest, size(model.r), gamma, size(v))
     lo, hi = macqueen_porteus(w, v, gamma, error)
     # V* <= hi, so that no Q* is above Q by more than gamma max (hi - v)
     above = gamma * float((hi - v).max())
@@ -101,7 +106,7 @@ def _quickly(model: TabularMDP, tol: float | None, method: str | None) -> Soluti
 
 def _action_values(model: TabularMDP, v: np.ndarray) -> np.ndarray:
     if model.is_sparse:
-        return sweeps.action_values(*model.rows, model.r, model.gamma, v)
+        return fast_sweeps.action_values(*model.rows, model.r, model.gamma, v)
     return model.r + model.gamma * (model.P.reshape(-1, model.S) @ v).reshape(model.r.shape)
 
 
@@ -182,26 +187,28 @@ def _sweep(model: TabularMDP, tol: float | None, max_iter: int | None, inner: in
             done, now = sweeps.iterate_values(*rows, model.r, gamma, v, w, policy, span, n)
         iterations, since = iterations + done, since + done
         lo, hi = macqueen_porteus(w, v, gamma, _error(model, v))
-        if best is None or (hi - lo).max() < (best[1] - best[0]).max():
-            best = lo, hi, w.copy(), v.copy(), policy.copy()
-        if (hi - lo).max() <= tol or iterations >= limit or now <= error:
+        width = float(np.subtract(hi, lo, out=lo).max())
+        del lo, hi
+        stuck = since >= halving and not now < 0.6 * reach
+        if width <= tol or iterations >= limit or now <= error or stuck:
             break
+        if best is None or width < best[0]:
+            best = width, w.copy(), v.copy(), policy.copy()
         if since >= halving:
-            if not now < 0.6 * reach:
-                break
             reach, since = now, 0
         v[:] = w
-    _, _, w, v, policy = best
+    if best is not None and best[0] < width:
+        _, w, v, policy = best
     return _certify(model, v, w, policy, iterations, method, tol, clock)
 
 
 def _certify(model: TabularMDP, v: np.ndarray, w: np.ndarray, policy: np.ndarray, iterations: int, method: str,
              tol: float, clock: float) -> Solution:
     lo, hi = macqueen_porteus(w, v, model.gamma, _error(model, v))
-    reach = backup_error(_longest(model), _size(model.r), model.gamma, _size(hi))
-    upper = sweeps.action_values(*model.rows, model.r, model.gamma, hi) + reach
+    reach = backup_error(model.longest_row, size(model.r), model.gamma, size(hi))
+    optimal = sweeps.near(*model.rows, model.r, model.gamma, hi, reach, lo)
     certificate = Certificate("float", method, tol, time.perf_counter() - clock)
-    solution = Solution(0.5 * (lo + hi), lo, hi, policy, upper >= lo[:, None], iterations, certificate)
+    solution = Solution(0.5 * (lo + hi), lo, hi, policy, optimal, iterations, certificate)
     return finish(solution, HINT)
 
 
@@ -220,23 +227,15 @@ def _evaluate(model: TabularMDP, policy: np.ndarray) -> np.ndarray:
 
 def _checked(model: Any) -> TabularMDP:
     validate.instance("model", model, TabularMDP)
-    top = _size(model.r) / (1 - model.gamma)
+    top = size(model.r) / (1 - model.gamma)
     if not top < 1e300:
         raise MdpkitError("r", "small enough for float64 values (max |r|/(1 - gamma) below 1e300)", top)
     return model
 
 
 def _tol(model: TabularMDP, tol: float | None) -> float:
-    return tolerance(tol, max(RELATIVE_TOL * _size(model.r), 1e-290) / (1 - model.gamma))
-
-
-def _size(x: np.ndarray) -> float:
-    return float(np.abs(x).max())
-
-
-def _longest(model: TabularMDP) -> int:
-    return int(np.diff(model.rows.ptr).max())
+    return tolerance(tol, max(RELATIVE_TOL * size(model.r), 1e-290) / (1 - model.gamma))
 
 
 def _error(model: TabularMDP, v: np.ndarray) -> float:
-    return backup_error(_longest(model), _size(model.r), model.gamma, _size(v))
+    return backup_error(model.longest_row, size(model.r), model.gamma, size(v))

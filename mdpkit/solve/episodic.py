@@ -88,10 +88,10 @@ def _with_blas(model: EpisodicMDP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _one_kernel(model: EpisodicMDP, V: np.ndarray, Q: np.ndarray) -> None:
     """Fill V and Q where all steps share P: rows are read only if their action may be the best.
 
-    Once P V_k is known, P V_{h+1} is that plus P d, d = V_{h+1} - V_k, and every row p has p d between the least and the
-    largest of d, and within |p - q| |d - c| of q d, q the mean row, c any constant. What lies below the best of its
-    state by that is not read (as MacQueen 1966 does between sweeps). In worlds that mix, d is soon almost constant, and
-    one row a state is left.
+    Once P V_k is known, P V_{h+1} is that plus P d, d = V_{h+1} - V_k, and every row p has p d between the least and
+    the largest of d, and within |p - q| |d - c| of q d, q the mean row, c any constant. What lies below the best of
+    its state by that is not read (as MacQueen 1966 does between sweeps). In worlds that mix, d is soon almost
+    constant, and one row a state is left.
     """
     H, S, A = model.r.shape
     P, top = model.P[0].reshape(S * A, S), float(np.abs(model.r).max())

@@ -9,21 +9,26 @@ import numpy as np
 
 from mdpkit.jit import kernel
 
-SPARE = 0.7             # rows are moved together when fewer than this share survive
-SETTLED = 0.02          # sweeps of one policy end when the span has fallen to this share of the last full sweep's
+SPARE = 0.4             # rows are moved together when fewer than this share survive
+SETTLED = 0.05          # sweeps of one policy end when the span has fallen to this share of the last full sweep's
+SAMPLE = 100            # states that tell whether all are worth a look
 
 
-def _gather(ptr, col, val, r, rows, pptr, pcol, pval, pr):
-    """The chosen row of each state, one after the other."""
-    n = 0
-    for s in range(len(rows)):
-        k = rows[s]
-        pr[s] = r[k]
-        for j in range(ptr[k], ptr[k + 1]):
-            pcol[n] = col[j]
-            pval[n] = val[j]
-            n += 1
-        pptr[s + 1] = n
+def _dot(col, val, lo, hi, v):
+    """The entries lo..hi-1 of a row with v."""
+    x = 0.0
+    for j in range(lo, hi):
+        x += val[j] * v[col[j]]
+    return x
+
+
+def _take(col, val, lo, hi, n, pcol, pval):
+    """Copy the entries lo..hi-1 behind the first n of another list; its new length."""
+    for j in range(lo, hi):
+        pcol[n] = col[j]
+        pval[n] = val[j]
+        n += 1
+    return n
 
 
 def _steps(pptr, pcol, pval, pr, gamma, v, w, stop, most):
@@ -32,10 +37,7 @@ def _steps(pptr, pcol, pval, pr, gamma, v, w, stop, most):
     while n < most and high - low > stop:
         low, high = np.inf, -np.inf
         for s in range(len(v)):
-            x = 0.0
-            for j in range(pptr[s], pptr[s + 1]):
-                x += pval[j] * v[pcol[j]]
-            x = pr[s] + gamma * x
+            x = pr[s] + gamma * dot(pcol, pval, pptr[s], pptr[s + 1], v)
             w[s] = x
             low, high = min(low, x - v[s]), max(high, x - v[s])
         for s in range(len(v)):
@@ -44,29 +46,35 @@ def _steps(pptr, pcol, pval, pr, gamma, v, w, stop, most):
     return low, high, n
 
 
-def _full(first, ptr, col, val, r, gamma, v, w, Q, best):
-    """w = T v over the rows left, ``best`` their greedy rows, Q all values; returns min and max of w - v."""
-    low, high = np.inf, -np.inf
+def _full(first, ptr, col, val, r, gamma, v, w, Q, best, pptr, pcol, pval, pr):
+    """w = T v over the rows left, ``best`` their greedy rows, Q all values; returns min and max of w - v.
+
+    The greedy rows are gathered as well, while they are in the processor's cache.
+    """
+    low, high, n = np.inf, -np.inf, 0
     for s in range(len(v)):
         top, at = -np.inf, first[s]
         for k in range(first[s], first[s + 1]):
-            x = 0.0
-            for j in range(ptr[k], ptr[k + 1]):
-                x += val[j] * v[col[j]]
-            x = r[k] + gamma * x
+            x = r[k] + gamma * dot(col, val, ptr[k], ptr[k + 1], v)
             Q[k] = x
             if x > top:
                 top, at = x, k
-        w[s] = top
-        best[s] = at
+        w[s], best[s], pr[s] = top, at, r[at]
+        n = take(col, val, ptr[at], ptr[at + 1], n, pcol, pval)
+        pptr[s + 1] = n
         low, high = min(low, top - v[s]), max(high, top - v[s])
     return low, high
 
 
 def _survivors(first, ptr, Q, w, room):
-    """How many rows, and entries, may still be optimal: within ``room`` of the best of their state (MacQueen 1966)."""
+    """How many rows, and entries, may still be optimal: within ``room`` of the best of their state (MacQueen 1966).
+
+    Counted up to the first states only if too many of theirs are: all rows then count as left.
+    """
     n, entries = 0, 0
     for s in range(len(w)):
+        if s == SAMPLE and n > SPARE * first[s]:
+            return first[len(w)], 0
         for k in range(first[s], first[s + 1]):
             if Q[k] + room >= w[s]:
                 n += 1
@@ -74,23 +82,18 @@ def _survivors(first, ptr, Q, w, room):
     return n, entries
 
 
-def _compact(first, ptr, col, val, r, Q, w, room, best, nfirst, nptr, ncol, nval, nr):
-    """Copy the survivors into other arrays (or to the front of the same ones); ``best`` follows its rows."""
+def _compact(first, ptr, col, val, r, Q, w, room, nfirst, nptr, ncol, nval, nr):
+    """Copy the survivors into other arrays (or to the front of the same ones)."""
     n, entries, start = 0, 0, first[0]
     for s in range(len(w)):
         end = first[s + 1]
         nfirst[s] = n
         for k in range(start, end):
             if Q[k] + room >= w[s]:
-                if k == best[s]:
-                    best[s] = n
                 nr[n] = r[k]
                 lo, hi = ptr[k], ptr[k + 1]
                 nptr[n] = entries
-                for j in range(lo, hi):
-                    ncol[entries] = col[j]
-                    nval[entries] = val[j]
-                    entries += 1
+                entries = take(col, val, lo, hi, entries, ncol, nval)
                 n += 1
         start = end
     nfirst[len(w)] = n
@@ -98,35 +101,29 @@ def _compact(first, ptr, col, val, r, Q, w, room, best, nfirst, nptr, ncol, nval
 
 
 def _improve(first, ptr, col, val, r, gamma, v, span, most, inner, patience, longest):
-    """Modified policy iteration from v in place; returns the number of full sweeps, and whether the span was reached.
+    """Modified policy iteration, v its result; returns the number of full sweeps, and whether the span was reached.
 
     It gives up after ``most`` of them, or when ``inner`` sweeps of one policy have not settled it ``patience`` times.
-    The first policy is greedy for the rewards alone: no row is read for it. At the end T v - v has the span that was
-    asked, if reached.
+    It starts from the best reward of each state, T 0, for which no row is read. At the end T v - v has the span that
+    was asked, if reached.
     """
     S = len(v)
     w, best, Q = np.empty(S), np.empty(S, np.int64), np.empty(len(r))
     pptr, pr = np.zeros(S + 1, np.int64), np.empty(S)
-    pcol, pval = np.empty(S * longest, np.int32), np.empty(S * longest)
+    pcol, pval = np.empty(S * longest, np.int64), np.empty(S * longest)
     nfirst, nptr, nr = np.empty(S + 1, np.int64), np.empty(len(r) + 1, np.int64), np.empty(len(r))
-    ncol, nval = np.empty(0, np.int32), np.empty(0)
+    ncol, nval = np.empty(0, np.int64), np.empty(0)
     rate = gamma / (1.0 - gamma)
     n, moved, unsettled = 0, False, 0
     for s in range(S):
-        best[s] = first[s]
+        v[s] = r[first[s]]
         for k in range(first[s], first[s + 1]):
-            if r[k] > r[best[s]]:
-                best[s] = k
-    gather(ptr, col, val, r, best, pptr, pcol, pval, pr)
-    low, high, used = steps(pptr, pcol, pval, pr, gamma, v, w, span, 8)
+            v[s] = max(v[s], r[k])
     while n < most:
-        shift = 0.5 * rate * (low + high)
-        for s in range(S):
-            v[s] += shift
         if moved:
-            low, high = full(nfirst, nptr, ncol, nval, nr, gamma, v, w, Q, best)
+            low, high = full(nfirst, nptr, ncol, nval, nr, gamma, v, w, Q, best, pptr, pcol, pval, pr)
         else:
-            low, high = full(first, ptr, col, val, r, gamma, v, w, Q, best)
+            low, high = full(first, ptr, col, val, r, gamma, v, w, Q, best, pptr, pcol, pval, pr)
         n += 1
         reach = high - low
         if reach <= span:
@@ -135,23 +132,45 @@ def _improve(first, ptr, col, val, r, gamma, v, span, most, inner, patience, lon
         if moved:
             left, entries = survivors(nfirst, nptr, Q, w, room)
             if left < SPARE * nfirst[S]:
-                compact(nfirst, nptr, ncol, nval, nr, Q, w, room, best, nfirst, nptr, ncol, nval, nr)
-            gather(nptr, ncol, nval, nr, best, pptr, pcol, pval, pr)
+                compact(nfirst, nptr, ncol, nval, nr, Q, w, room, nfirst, nptr, ncol, nval, nr)
         else:
             left, entries = survivors(first, ptr, Q, w, room)
             if left < SPARE * first[S]:
-                ncol, nval, moved = np.empty(entries, np.int32), np.empty(entries), True
-                compact(first, ptr, col, val, r, Q, w, room, best, nfirst, nptr, ncol, nval, nr)
-                gather(nptr, ncol, nval, nr, best, pptr, pcol, pval, pr)
-            else:
-                gather(ptr, col, val, r, best, pptr, pcol, pval, pr)
+                ncol, nval, moved = np.empty(entries, np.int64), np.empty(entries), True
+                compact(first, ptr, col, val, r, Q, w, room, nfirst, nptr, ncol, nval, nr)
         for s in range(S):
             v[s] = w[s]
         low, high, used = steps(pptr, pcol, pval, pr, gamma, v, w, max(SETTLED * reach, 0.3 * span), inner)
+        shift = 0.5 * rate * (low + high)
+        for s in range(S):
+            v[s] += shift
         unsettled += used == inner
         if unsettled >= patience:
             break
     return n, False
+
+
+def _action_values(ptr, col, val, r, gamma, v):
+    """r + gamma P v (S, A), for rows s*A + a."""
+    S, A = r.shape
+    Q = np.empty((S, A))
+    for s in range(S):
+        for a in range(A):
+            k = s * A + a
+            Q[s, a] = r[s, a] + gamma * dot(col, val, ptr[k], ptr[k + 1], v)
+    return Q
+
+
+def _greedy(Q):
+    """max_a Q (S,) and where it is first reached, without numpy's cost for each short row."""
+    S, A = Q.shape
+    w, policy = np.empty(S), np.zeros(S, np.int64)
+    for s in range(S):
+        w[s] = Q[s, 0]
+        for a in range(1, A):
+            if Q[s, a] > w[s]:
+                w[s], policy[s] = Q[s, a], a
+    return w, policy
 
 
 def _krylov(pptr, pcol, pval, pr, gamma, x, tol, most):
@@ -159,9 +178,7 @@ def _krylov(pptr, pcol, pval, pr, gamma, x, tol, most):
     S = len(x)
     res, p, q, t = np.empty(S), np.zeros(S), np.zeros(S), np.empty(S)
     for s in range(S):
-        y = 0.0
-        for j in range(pptr[s], pptr[s + 1]):
-            y += pval[j] * x[pcol[j]]
+        y = dot(pcol, pval, pptr[s], pptr[s + 1], x)
         res[s] = pr[s] + gamma * y - x[s]
     shadow = res.copy()
     rho, alpha, omega, n = 1.0, 1.0, 1.0, 0
@@ -177,9 +194,7 @@ def _krylov(pptr, pcol, pval, pr, gamma, x, tol, most):
             p[s] = res[s] + beta * (p[s] - omega * q[s])
         along = 0.0
         for s in range(S):
-            y = 0.0
-            for j in range(pptr[s], pptr[s + 1]):
-                y += pval[j] * p[pcol[j]]
+            y = dot(pcol, pval, pptr[s], pptr[s + 1], p)
             q[s] = p[s] - gamma * y
             along += shadow[s] * q[s]
         if along == 0.0:
@@ -189,9 +204,7 @@ def _krylov(pptr, pcol, pval, pr, gamma, x, tol, most):
             res[s] -= alpha * q[s]
         tt, ts = 0.0, 0.0
         for s in range(S):
-            y = 0.0
-            for j in range(pptr[s], pptr[s + 1]):
-                y += pval[j] * res[pcol[j]]
+            y = dot(pcol, pval, pptr[s], pptr[s + 1], res)
             t[s] = res[s] - gamma * y
             tt += t[s] * t[s]
             ts += t[s] * res[s]
@@ -202,10 +215,13 @@ def _krylov(pptr, pcol, pval, pr, gamma, x, tol, most):
     return n
 
 
-gather = kernel(_gather)
+dot = kernel(_dot)
+take = kernel(_take)
 steps = kernel(_steps)
 full = kernel(_full)
 survivors = kernel(_survivors)
 compact = kernel(_compact)
+action_values = kernel(_action_values)
+greedy = kernel(_greedy)
 improve = kernel(_improve)
 krylov = kernel(_krylov)

@@ -89,14 +89,13 @@ def _krylov(model: TabularMDP, span: float, v: np.ndarray | None = None) -> tupl
     rows, r, gamma = model.rows, model.r.ravel(), model.gamma
     first, longest = np.arange(0, S * A + 1, A), int(np.diff(rows.ptr).max())
     best, Q, rate = np.empty(S, np.int64), np.empty(S * A), gamma / (1 - gamma)
-    chain = np.zeros(S + 1, np.int64), np.empty(S * longest, np.int32), np.empty(S * longest), np.empty(S)
+    chain = np.zeros(S + 1, np.int64), np.empty(S * longest, np.int64), np.empty(S * longest), np.empty(S)
     v, w = np.zeros(S) if v is None else v.copy(), np.empty(S)
-    low, high = fast_sweeps.full(first, *rows, r, gamma, v, w, Q, best)
+    low, high = fast_sweeps.full(first, *rows, r, gamma, v, w, Q, best, *chain)
     for n in range(1, ROUNDS + 1):
         if high - low <= span:
             return v, n, True
         residual = max(abs(low), abs(high))
-        fast_sweeps.gather(*rows, r, best, *chain)
         x, y = w.copy(), np.empty(S)
         fast_sweeps.krylov(*chain, gamma, x, max(FORCING * residual, 0.2 * span), STEPS)
         below, above, _ = fast_sweeps.steps(*chain, gamma, x, y, 0.0, 1)
@@ -106,5 +105,5 @@ def _krylov(model: TabularMDP, span: float, v: np.ndarray | None = None) -> tupl
             v = w.copy()
             low, high, _ = fast_sweeps.steps(*chain, gamma, v, y, SETTLED * (high - low), INNER)
             v += 0.5 * rate * (low + high)
-        low, high = fast_sweeps.full(first, *rows, r, gamma, v, w, Q, best)
+        low, high = fast_sweeps.full(first, *rows, r, gamma, v, w, Q, best, *chain)
     return v, n, False

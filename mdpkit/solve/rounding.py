@@ -38,7 +38,8 @@ def advantage_error(S: int, A: int, gamma: float, T: int) -> float:
 
 def outward(lo: np.ndarray, hi: np.ndarray, pad: float) -> tuple[np.ndarray, np.ndarray]:
     """lo - pad rounded down and hi + pad rounded up."""
-    return np.nextafter(lo - pad, -math.inf), np.nextafter(hi + pad, math.inf)
+    down, up = lo - pad, hi + pad
+    return np.nextafter(down, -math.inf, out=down), np.nextafter(up, math.inf, out=up)
 
 
 def macqueen_porteus(w: np.ndarray, v: np.ndarray, gamma: float, error: float) -> tuple[np.ndarray, np.ndarray]:
@@ -47,10 +48,15 @@ def macqueen_porteus(w: np.ndarray, v: np.ndarray, gamma: float, error: float) -
     For monotone T with T(v + c) = T v + gamma c: T v + k min(T v - v) <= V* <= T v + k max(T v - v),
     k = gamma/(1 - gamma) (MacQueen 1966, Porteus 1971). The subtraction, k, the product and the sum round too.
     """
-    top = max(float(np.abs(w).max()), float(np.abs(v).max()))
+    top = max(size(w), size(v))
     D = w - v
     slack = error + 2 * U * top
     k = gamma / (1.0 - gamma)
     below, above = k * (float(D.min()) - slack), k * (float(D.max()) + slack)
     pad = error + 8 * U * (max(abs(below), abs(above)) + top) + TINY
-    return outward(w + below, w + above, pad)
+    return outward(np.add(w, below, out=D), w + above, pad)
+
+
+def size(x: np.ndarray) -> float:
+    """max |x|, without an array of the sizes."""
+    return max(float(x.max()), -float(x.min()))

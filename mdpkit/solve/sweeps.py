@@ -50,6 +50,16 @@ def _action_values(ptr, col, val, r, gamma, v):
     return Q
 
 
+def _near(ptr, col, val, r, gamma, v, slack, floor):
+    """Which r + gamma P v, plus ``slack``, reach ``floor`` (S,); (S, A), without an array of the values."""
+    S, A = r.shape
+    out = np.empty((S, A), np.bool_)
+    for s in range(S):
+        for a in range(A):
+            out[s, a] = r[s, a] + gamma * row(ptr, col, val, s * A + a, v) + slack >= floor[s]
+    return out
+
+
 def _iterate_values(ptr, col, val, r, gamma, v, w, policy, span, sweeps):
     """At most ``sweeps`` of v <- T v, until max - min of T v - v is at most ``span``.
 
@@ -98,5 +108,6 @@ row = kernel(_row)
 bellman = kernel(_bellman)
 evaluate_step = kernel(_evaluate_step)
 action_values = kernel(_action_values)
+near = kernel(_near)
 iterate_values = kernel(_iterate_values)
 modified = kernel(_modified)
