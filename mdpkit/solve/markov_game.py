@@ -85,9 +85,9 @@ def solve_discounted(P: Any, r: Any, gamma: float, tol: float | None = None) -> 
     if not top / (1 - gamma) < 1e300:
         raise MdpkitError("r", "small enough for float64 values (max |r|/(1 - gamma) below 1e300)", top)
     asked = tolerance(tol, max(RELATIVE_TOL * top, 1e-290) / (1 - gamma))
-    clock, v, best = time.perf_counter(), np.zeros(S), None
+    clock, v, best, games = time.perf_counter(), np.zeros(S), None, [None] * S
     for n in range(1, ROUNDS + 1):
-        w, gap, x, y = _matrix_games(r + gamma * P @ v)
+        w, gap, x, y = _matrix_games(r + gamma * P @ v, games)
         size = float(np.abs(v).max())
         lo, hi = macqueen_porteus(w, v, gamma, gap + backup_error(S, top, gamma, size))
         if best is None or (hi - lo).max() < (best[1] - best[0]).max():
@@ -119,10 +119,10 @@ def solve(game: MarkovGame, tol: float | None = None) -> GameValues:
     asked = tolerance(tol, max(RELATIVE_TOL * H * top, 1e-290))
     clock = time.perf_counter()
     lo, hi = np.zeros((H + 1, S)), np.zeros((H + 1, S))
-    x, y = np.zeros((H, S, game.A[0])), np.zeros((H, S, game.A[1]))
+    x, y, games = np.zeros((H, S, game.A[0])), np.zeros((H, S, game.A[1])), [None] * S
     for h in range(H - 1, -1, -1):
         middle = 0.5 * (lo[h + 1] + hi[h + 1])
-        w, gap, x[h], y[h] = _matrix_games(r[h] + P[h] @ middle)
+        w, gap, x[h], y[h] = _matrix_games(r[h] + P[h] @ middle, games)
         # the value moves by at most what the entries move
         pad = gap + float((hi[h + 1] - lo[h + 1]).max()) / 2 * (1 + 1e-15)
         pad += 2 * backup_error(S, top, 1.0, float(np.abs(middle).max()))
@@ -131,8 +131,11 @@ def solve(game: MarkovGame, tol: float | None = None) -> GameValues:
     return _finish(GameValues(0.5 * (lo + hi)[:H], lo[:H], hi[:H], x, y, H, certificate))
 
 
-def _matrix_games(Q: np.ndarray) -> tuple[np.ndarray, float, np.ndarray, np.ndarray]:
-    """Values (S,) of the matrices Q (S, A1, A2), the largest distance to the true ones, and strategies."""
+def _matrix_games(Q: np.ndarray, games: list[Any]) -> tuple[np.ndarray, float, np.ndarray, np.ndarray]:
+    """Values (S,) of the matrices Q (S, A1, A2), the largest distance to the true ones, and strategies.
+
+    ``games`` holds the last solution in each state, from which the next one starts.
+    """
     S, A, B = Q.shape
     w, gap, x, y = np.empty(S), 0.0, np.zeros((S, A)), np.zeros((S, B))
     for s in range(S):
@@ -140,7 +143,7 @@ def _matrix_games(Q: np.ndarray) -> tuple[np.ndarray, float, np.ndarray, np.ndar
             a, b = Q[s].max(1).argmax() if B == 1 else 0, Q[s].min(0).argmin() if A == 1 else 0
             w[s], x[s, a], y[s, b] = Q[s, a, b], 1.0, 1.0
             continue
-        game = matrix_game.solve(Q[s], math.inf)
+        game = games[s] = matrix_game.solve(Q[s], math.inf, start=games[s])
         w[s], x[s], y[s] = game.value, game.x, game.y
         gap = max(gap, game.hi - game.value, game.value - game.lo)
     return w, gap * (1 + 1e-15), x, y

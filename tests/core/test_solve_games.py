@@ -196,3 +196,30 @@ def test_bad_input_is_refused(name):
     thunk, message = BAD[name]
     with pytest.raises(MdpkitError, match=message):
         thunk()
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e-3, 0.3])
+def test_a_related_game_starts_from_the_last_one(size):
+    """Along a path of games: the values of cold starts, and no pivot where the supports stay."""
+    rng, pivots = np.random.default_rng(8), []
+    A = rng.normal(size=(12, 9))
+    last = matrix_game.solve(A)
+    for _ in range(40):
+        A = A + size * rng.normal(size=A.shape)
+        cold, last = matrix_game.solve(A), matrix_game.solve(A, start=last)
+        assert last.lo <= cold.hi and cold.lo <= last.hi and last.width < 1e-9 * np.abs(A).max()
+        assert last.iterations in (0, cold.iterations)
+        pivots.append(last.iterations)
+    assert (max(pivots) == 0) == (size < 0.1)
+
+
+def test_a_start_that_does_not_fit_is_refused_or_of_no_use():
+    game = matrix_game.solve([[1.0, -1.0], [-1.0, 1.0]])
+    other = matrix_game.solve([[1.0, 3.0], [2.0, 5.0]], start=game)
+    assert other.value == pytest.approx(2.0, abs=1e-9) and other.iterations > 0
+    with pytest.raises(MdpkitError, match="start.x must"):
+        matrix_game.solve(np.eye(3), start=game)
+    with pytest.raises(MdpkitError, match="start must be a GameSolution"):
+        matrix_game.solve(np.eye(2), start=0.5)
+    with pytest.raises(MdpkitError, match="tier must be"):
+        matrix_game.solve(np.eye(2), tier="exact", start=game)
