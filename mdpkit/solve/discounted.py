@@ -42,7 +42,7 @@ def solve(model: TabularMDP, tol: float | None = None, *, tier: str = "float", m
         Wanted width of the enclosure, in units of value; by default ``1e-9 * max |r| / (1 - gamma)``.
     tier : {"float", "ball", "exact"}
         "ball" and "exact" solve dense systems in arbitrary precision: for at most a few hundred states.
-    method : {"dense", "sweeps", "krylov"}, optional
+    method : {"dense", "sweeps", "direct", "krylov", "ordered"}, optional
         How tier "float" looks for the values; chosen by the world's rows and by how fast its sweeps settle, and told
         in the certificate. Whatever is chosen, the enclosure is proven by one sweep over all rows.
 
@@ -99,7 +99,8 @@ def _quickly(model: TabularMDP, tol: float | None, method: str | None) -> Soluti
     above = gamma * float((hi - v).max())
     most = Q + (above + 1e-15 * abs(above) + 2 * error)
     names = {"dense": "modified policy iteration (BLAS)", "sweeps": "modified policy iteration",
-             "krylov": "policy iteration (BiCGSTAB)"}
+             "krylov": "policy iteration (BiCGSTAB)", "direct": "policy iteration (elimination)",
+             "ordered": "strongly connected components in order"}
     certificate = Certificate("float", names[used], tol, time.perf_counter() - clock)
     return Solution(0.5 * (lo + hi), lo, hi, policy, most >= lo[:, None], n, certificate)
 
