@@ -140,16 +140,25 @@ def _canonical(p: np.ndarray, ptr: np.ndarray, where: Any, flush: bool) -> np.nd
     if not tiny.any() and (scaled == np.floor(scaled)).all() and \
             (np.add.reduceat(scaled.astype(np.int64), ptr[:-1]) == 2**52).all():
         return p.copy()                                   # canonical already
-    x = np.where(tiny, 0.0, p) / total[row] * UNIT
+    x = np.where(tiny, 0.0, np.divide(p, total[row], out=scaled))       # in place, here and below: p may be long
+    x *= UNIT
+    del scaled
     units = np.floor(x).astype(np.int64)
     alive = (x > 0) & (units == 0)                        # at least half a unit: the support must not change
+    fixed = alive | (x <= 0)
+    np.subtract(units, x, out=x)                          # minus the remainder
+    x[fixed] = 1.0
     units[alive] = 1
-    remainder = np.where((x > 0) & ~alive, x - np.floor(x), -1.0)
     missing = 2**52 - np.add.reduceat(units, ptr[:-1])
-    order = np.lexsort((-remainder, row))                 # by row, then by falling remainder; stable
+    order = np.lexsort((x, row))                          # by row, then by falling remainder; stable
+    del x
     rank = np.empty(p.size, np.int64)
-    rank[order] = np.arange(p.size) - ptr[row]
-    units += rank < missing[row]
+    place = np.arange(p.size)
+    if n.size > 1:
+        place -= ptr[row]
+    rank[order] = place
+    del order, place
+    units += rank < (missing[row] if n.size > 1 else missing[0])
     for k in np.flatnonzero(missing < 0).tolist():        # the bumped entries took too much: the largest pays
         seg = slice(int(ptr[k]), int(ptr[k + 1]))
         units[seg.start + int(np.argmax(units[seg]))] += missing[k]

@@ -209,8 +209,9 @@ def _certify(model: TabularMDP, v: np.ndarray, w: np.ndarray, policy: np.ndarray
     reach = backup_error(model.longest_row, size(model.r), model.gamma, size(hi))
     optimal = sweeps.near(*model.rows, model.r, model.gamma, hi, reach, lo)
     certificate = Certificate("float", method, tol, time.perf_counter() - clock)
-    solution = Solution(0.5 * (lo + hi), lo, hi, policy, optimal, iterations, certificate)
-    return finish(solution, HINT)
+    middle = lo + hi
+    middle *= 0.5
+    return finish(Solution(middle, lo, hi, policy, optimal, iterations, certificate), HINT)
 
 
 def _evaluate(model: TabularMDP, policy: np.ndarray) -> np.ndarray:

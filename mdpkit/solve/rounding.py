@@ -38,8 +38,13 @@ def advantage_error(S: int, A: int, gamma: float, T: int) -> float:
 
 def outward(lo: np.ndarray, hi: np.ndarray, pad: float) -> tuple[np.ndarray, np.ndarray]:
     """lo - pad rounded down and hi + pad rounded up."""
-    down, up = lo - pad, hi + pad
-    return np.nextafter(down, -math.inf, out=down), np.nextafter(up, math.inf, out=up)
+    return _outward(lo.copy(), hi.copy(), pad)
+
+
+def _outward(lo: np.ndarray, hi: np.ndarray, pad: float) -> tuple[np.ndarray, np.ndarray]:
+    lo -= pad
+    hi += pad
+    return np.nextafter(lo, -math.inf, out=lo), np.nextafter(hi, math.inf, out=hi)
 
 
 def macqueen_porteus(w: np.ndarray, v: np.ndarray, gamma: float, error: float) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +59,7 @@ def macqueen_porteus(w: np.ndarray, v: np.ndarray, gamma: float, error: float) -
     k = gamma / (1.0 - gamma)
     below, above = k * (float(D.min()) - slack), k * (float(D.max()) + slack)
     pad = error + 8 * U * (max(abs(below), abs(above)) + top) + TINY
-    return outward(np.add(w, below, out=D), w + above, pad)
+    return _outward(np.add(w, below, out=D), w + above, pad)
 
 
 def size(x: np.ndarray) -> float:

@@ -79,7 +79,11 @@ class Solution:
     @property
     def width(self) -> float:
         """max(hi - lo); states whose value is known to be infinite do not count."""
-        return float(np.subtract(self.hi, self.lo, out=np.zeros_like(self.lo), where=self.hi != self.lo).max())
+        lo, hi, widest = self.lo.ravel(), self.hi.ravel(), 0.0
+        for i in range(0, lo.size, 2**16):          # block by block: no array of the widths
+            a, b = lo[i : i + 2**16], hi[i : i + 2**16]
+            widest = max(widest, float(np.subtract(b, a, out=np.zeros(len(a)), where=b != a).max()))
+        return widest
 
     @property
     def ties(self) -> int:
