@@ -12,6 +12,7 @@ SIZES = {"states": (100, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_00
          "horizon": (10, 30, 100, 300, 1000, 3000, 10_000),
          "episodes": (1000, 3000, 10_000, 30_000, 100_000, 300_000)}
 HEADER = ("against", "size", "build s", "seconds", "peak MB", "arrays + 10 vectors MB", "width")
+COLUMNS = (("build", 1.0), ("seconds", 1.0), ("bytes", 1e-6), ("allowed", 1e-6), ("width", 1.0))
 PICTURE = Path(__file__).parents[1] / "docs" / "growth.svg"
 INK = ("#0b5394", "#b45f06", "#38761d", "#7f7f7f")
 
@@ -23,9 +24,8 @@ def table() -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
     rows = []
     for job, runs in found.items():
         for size, run in runs:
-            cell = lambda name, scale=1.0: f"{run[name] * scale:.3g}" if name in run else ""
-            rows.append((job, str(size), cell("build"), cell("seconds"),
-                         cell("bytes", 1e-6), cell("allowed", 1e-6), cell("width")))
+            cells = (f"{run[name] * scale:.3g}" if name in run else "" for name, scale in COLUMNS)
+            rows.append((job, str(size), *cells))
     return "sparse worlds of 10 S transitions; backward induction, S=20; UCBVI, regret watched", HEADER, rows
 
 

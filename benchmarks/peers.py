@@ -7,6 +7,7 @@ against a certified answer.
 
 from __future__ import annotations
 
+import math
 import statistics
 import subprocess
 import sys
@@ -22,7 +23,7 @@ import scipy.sparse as sp
 from algorithms.exploration import ucbvi
 from benchmarks._peers import Peer
 from mdpkit.access import Episodes
-from mdpkit.instances.chains import riverswim_episodic
+from mdpkit.instances.chains import cycle, haddad_monmege, riverswim_episodic
 from mdpkit.instances.garnet import garnet
 from mdpkit.measure.regret import Regret
 from mdpkit.models.tabular import EpisodicMDP, TabularMDP
@@ -44,6 +45,7 @@ def table() -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
         bench.discounted("dense S=200 A=10", _dense(200, 10, rng), 1.0, ("quantecon", "toolbox"))
         bench.discounted("grid 100 x 100, goal", _grid(100, 0.999), 15.0, ("quantecon", "mdpsolver", "stormpy"))
         bench.discounted("grid 100 x 100, no goal", _grid(100, 0.999, True), 15.0, ("quantecon",))
+        bench.hard(rng)
         bench.game(rng.normal(size=(100, 100)))
         bench.mirror(rng.random((100, 100)))
         bench.backward(_dense(500, 10, rng), 100)
@@ -59,15 +61,30 @@ class _Bench:
         self.folder, self.peers, self.rows = folder, peers, []
 
     def discounted(self, name: str, model: TabularMDP, least: float,
-                   peers: tuple[str, ...] = ("quantecon", "mdpsolver", "stormpy", "toolbox")) -> None:
-        truth = discounted.solve(model).value
+                   peers: tuple[str, ...] = ("quantecon", "mdpsolver", "stormpy", "toolbox"), tol: float = TOL,
+                   tier: str = "float") -> None:
+        truth = discounted.solve(model, tier=tier).value
         arrays = {**model.rows._asdict(), "r": model.r, "gamma": model.gamma}
         if not model.is_sparse:
             arrays["P"] = model.P
         goals = {"quantecon": least, "mdpsolver": 5.0, "stormpy": 30.0, "toolbox": 50.0}
+        if math.isnan(least):
+            goals = dict.fromkeys(goals, least)
         off = lambda v: float(np.abs(np.asarray(v) - truth).max())
-        self._against(name, "discounted", arrays, lambda: discounted.solve(model, TOL).value, {
-            p: goals[p] for p in peers}, off)
+        self._against(name, "discounted", arrays, lambda: discounted.solve(model, tol).value, {
+            p: goals[p] for p in peers}, off, tol=tol)
+
+    def hard(self, rng: np.random.Generator) -> None:
+        """Where stopping at a small change is wrong, sweeps stall, or rewards are tiny or huge: errors against the exact
+        answer, from rationals. Nobody is asked for more than 1e-6 of the rewards' scale."""
+        base = garnet(40, 3, 3, 0.9999, rng, sparse=True)
+        worlds = {"Haddad-Monmege n=15, gamma 1 - 1e-5": (haddad_monmege(15, 1 - 1e-5), 1.0),
+                  "Haddad-Monmege n=25, gamma 1 - 1e-6": (haddad_monmege(25, 1 - 1e-6), 1.0),
+                  "cycle of 50, gamma .9999": (cycle(50, 0.9999), 1.0), "Garnet S=40, gamma .9999": (base, 1.0)}
+        for scale in (1e-6, 1e6):
+            worlds[f"the same, rewards x {scale:g}"] = (TabularMDP(base.P, scale * base.r, base.gamma, base.rho), scale)
+        for name, (model, scale) in worlds.items():
+            self.discounted(name, model, math.nan, ("quantecon", "toolbox"), TOL * scale, "exact")
 
     def game(self, A: np.ndarray) -> None:
         value = matrix_game.solve(A).value
@@ -83,12 +100,17 @@ class _Bench:
         self._against("mirror descent 100 x 100, 100 steps", "mmd", {**arrays, "n": 100}, ours(100), {"spiel": 1000.0})
 
     def backward(self, model: TabularMDP, H: int) -> None:
-        """Rewards of ours vary in h (they are stored apart for each step); the peer has one reward for all."""
-        own = EpisodicMDP.stationary(model.P, np.broadcast_to(model.r, (H, *model.r.shape)), model.rho, H)
-        truth = episodic.solve(own).value[0]
-        self._against("backward induction S=500 A=10 H=100", "backward", {"P": model.P, "r": model.r, "H": H},
-                      lambda: episodic.solve(own).value[0], {"quantecon": 1.8},
-                      lambda v: float(np.abs(np.asarray(v) - truth).max()))
+        """Rewards of ours may vary in h (they are stored apart for each step); the peer has one reward for all, and is
+        asked for that where ours do vary."""
+        rng = np.random.default_rng(1)
+        for name, r in (("one reward", np.broadcast_to(model.r, (H, *model.r.shape))),
+                        ("rewards new at each step", rng.random((H, *model.r.shape)))):
+            own = EpisodicMDP.stationary(model.P, r, model.rho, H)
+            truth = episodic.solve(own).value[0]
+            far = lambda v, truth=truth: float(np.abs(np.asarray(v) - truth).max())
+            self._against(f"backward induction S=500 A=10 H=100, {name}", "backward",
+                          {"P": model.P, "r": model.r, "H": H}, lambda own=own: episodic.solve(own).value[0],
+                          {"quantecon": 1.8}, far if name == "one reward" else lambda v: float("nan"))
 
     def learner(self, n: int) -> None:
         """The paper's bonus, and every episode's exact regret, against a peer that measures none."""
@@ -104,29 +126,33 @@ class _Bench:
                       {"rlberry": 200.0}, scale=10.0)
 
     def _against(self, name: str, job: str, arrays: dict[str, Any], ours: Callable[[], Any], goals: dict[str, float],
-                 off: Callable[[Any], float] = lambda v: float("nan"), scale: float = 1.0) -> None:
+                 off: Callable[[Any], float] = lambda v: float("nan"), scale: float = 1.0, tol: float = TOL) -> None:
         file = self.folder / f"{len(self.rows)}.npz"
         np.savez(file, **arrays)
         error, mine, theirs, said = off(ours()), [], {p: [] for p in goals}, {}
         for p in goals:
             if p not in self.peers:
                 self.peers[p] = Peer(p)
-            said[p] = self.peers[p].ask(job, file, TOL)                     # compiles; not timed
+            said[p] = self.peers[p].ask(job, file, tol)                     # compiles; not timed
         for _ in range(ROUNDS):
             clock = time.perf_counter()
             ours()
             mine.append(time.perf_counter() - clock)
             for p in goals:
                 if "error" not in said[p] and sum(theirs[p]) < LONG:
-                    theirs[p].append(scale * self.peers[p].ask(job, file, TOL)["seconds"])
+                    theirs[p].append(scale * self.peers[p].ask(job, file, tol)["seconds"])
         a = statistics.median(mine)
         for p, least in goals.items():
             if "error" in said[p]:
-                self.rows.append((name, p, f"{a:.4g}", "", "", f"{least:g}", f"{error:.1e}", said[p]["error"][:40]))
+                self.rows.append((name, p, f"{a:.4g}", "", "", _goal(least), f"{error:.1e}", said[p]["error"][:40]))
                 continue
             b, value = statistics.median(theirs[p]), said[p]["value"]
             far = f"{off(value):.1e}" if value is not None and scale == 1.0 else ""
-            self.rows.append((name, p, f"{a:.4g}", f"{b:.4g}", f"{b / a:.2f}", f"{least:g}", f"{error:.1e}", far))
+            self.rows.append((name, p, f"{a:.4g}", f"{b:.4g}", f"{b / a:.2f}", _goal(least), f"{error:.1e}", far))
+
+
+def _goal(least: float) -> str:
+    return "" if math.isnan(least) else f"{least:g}"
 
 
 def _dense(S: int, A: int, rng: np.random.Generator) -> TabularMDP:
