@@ -112,9 +112,9 @@ def _floats(model: TabularMDP, worst: Worst, terms: int, tol: float, against: st
     v, policy, best, n = np.zeros(S), np.zeros(S, np.int64), None, 0
     while n < ROUNDS:
         n += 1
-        for _ in range(ROUNDS):                                    # nature's answer to the policy
+        for k in range(ROUNDS):                                    # nature's answers to the policy fall to its value
             new = np.linalg.solve(np.eye(S) - gamma * worst(v)[states, policy], r[states, policy])
-            done = n > 1 and not (new < v - 1e-13 * (1 + np.abs(v))).any()
+            done = k > 0 and not (new < v - 1e-13 * (1 + np.abs(v))).any()
             v = new
             if done:
                 break
@@ -123,10 +123,12 @@ def _floats(model: TabularMDP, worst: Worst, terms: int, tol: float, against: st
         w, top = Q.max(1), float(np.abs(v).max())
         error = higham(terms) * (float(np.abs(r).max()) + gamma * top)
         lo, hi = macqueen_porteus(w, v, gamma, error)
-        if best is not None and (hi - lo).max() >= (best[1] - best[0]).max():
+        if best is None or (hi - lo).max() < (best[1] - best[0]).max():        # it may widen on the way
+            best = lo, hi, Q.argmax(1), Q, error
+        better = w > Q[states, policy] + 2 * error
+        if not better.any():
             break
-        best = lo, hi, Q.argmax(1), Q, error
-        policy = Q.argmax(1)
+        policy = np.where(better, Q.argmax(1), policy)
     lo, hi, policy, Q, error = best  # type: ignore[misc]
     reach = gamma * float((hi - lo).max()) + 2 * error
     certificate = Certificate("float", f"robust policy iteration against {against}", tol, time.perf_counter() - clock)
