@@ -18,6 +18,8 @@ _HOMES = {
     "mdpkit.models.linear": ("LinearMDP", "LinearMixtureMDP"),
     "mdpkit.models.latent": ("LatentMDP", "RichMDP"),
     "mdpkit.models.bandits": ("Bandit", "LinearBandit", "ContextualBandit"),
+    "mdpkit.models.cascading": ("CascadingMDP",),
+    "mdpkit.models.dynamical": ("DynamicalBandit",),
     "mdpkit.models.games": ("MarkovGame",),
     "mdpkit.models.preferences": ("PreferenceModel",),
     "mdpkit.models.tokens": ("TokenModel",),

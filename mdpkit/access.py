@@ -6,7 +6,7 @@ access        verbs                               over
 Exact         the model itself (``.model``)       anything
 Generative    ask at any (h, s, a)                tabular, episodic, linear
 Episodes      start, step                         every model with episodes; bandits; games
-Stream        start once, step                    tabular
+Stream        start once, step                    tabular; dynamical bandits (step alone)
 Reset         start, step, reset                  tabular, episodic, linear
 Comparisons   start, ask                          preferences, tokens (by whole response)
 ============  ==================================  ============================================
@@ -25,7 +25,9 @@ from mdpkit import validate
 from mdpkit.drive import call, drive
 from mdpkit.errors import AccessDenied, MdpkitError
 from mdpkit.models.bandits import Bandit, ContextualBandit, LinearBandit
+from mdpkit.models.cascading import CascadingMDP
 from mdpkit.models.convert import response_preferences, to_episodic
+from mdpkit.models.dynamical import DynamicalBandit
 from mdpkit.models.games import MarkovGame
 from mdpkit.models.latent import LatentMDP, RichMDP
 from mdpkit.models.linear import LinearMDP, LinearMixtureMDP
@@ -33,10 +35,11 @@ from mdpkit.models.preferences import PreferenceModel
 from mdpkit.models.tabular import EpisodicMDP, TabularMDP
 from mdpkit.models.tokens import TokenModel
 from mdpkit.records import Dataset, StateOnlyDataset
-from mdpkit.worlds import bandits, games, hidden, markov, preferences
+from mdpkit.worlds import bandits, cascading, dynamical, games, hidden, markov, preferences
 
 SIZES = ("S", "A", "H", "d", "M", "X", "Y", "n", "V", "gamma")
-GRANTED = {LinearMDP: ("phi",), LinearMixtureMDP: ("base",), LinearBandit: ("x",),
+GRANTED = {CascadingMDP: ("N", "m", "s_1"), DynamicalBandit: ("arms",), LinearMDP: ("phi",),
+           LinearMixtureMDP: ("base",), LinearBandit: ("x",),
            PreferenceModel: ("pi_ref", "beta", "rho"), TokenModel: ("pi_ref", "beta", "rho")}
 Watch = Callable[[int, Any], None]
 
@@ -90,7 +93,7 @@ class Episodes:
     Parameters
     ----------
     model
-        Tabular (no end: start again at will), episodic, linear, latent, rich, bandit, game or token model.
+        Tabular (no end: start again at will), episodic, linear, latent, rich, bandit, cascading, game or token model.
     rng : numpy.random.Generator
         The world's own randomness.
     grant : names of model fields
@@ -120,12 +123,14 @@ class Episodes:
 
 
 class Stream:
-    """One trajectory of a discounted or average-reward MDP that never starts again."""
+    """One trajectory of a discounted or average-reward MDP, or of a dynamical bandit, that never starts again."""
 
-    def __init__(self, model: TabularMDP, rng: np.random.Generator, *, grant: Sequence[str] = (),
+    def __init__(self, model: TabularMDP | DynamicalBandit, rng: np.random.Generator, *, grant: Sequence[str] = (),
                  bounds: Mapping[str, Any] | None = None, watch: Watch | None = None, chunk: int | None = None):
-        validate.instance("model", model, TabularMDP)
-        world = markov.episodes(model, validate.generator("rng", rng), lives=1)
+        validate.instance("model", model, (TabularMDP, DynamicalBandit))
+        validate.generator("rng", rng)
+        world: Any = (dynamical.dynamical(model, rng) if isinstance(model, DynamicalBandit)
+                      else markov.episodes(model, rng, lives=1))
         _open(self, model, world, grant, bounds, watch, chunk)
 
     known: Known
@@ -191,6 +196,7 @@ def _open(access: Any, model: Any, world: Any, grant: Sequence[str], bounds: Map
 
 def _known(model: Any, grant: Sequence[str], bounds: Mapping[str, Any] | None) -> Known:
     known = {k: getattr(model, k) for k in SIZES if hasattr(model, k)}
+    known = {k: size for k, size in known.items() if not isinstance(size, np.ndarray)}      # A may be a matrix
     if isinstance(grant, str) or not isinstance(grant, Sequence):
         raise MdpkitError("grant", "a sequence of names", grant)
     for name in (*GRANTED.get(type(model), ()), *grant):
@@ -223,6 +229,8 @@ def _episodes(model: Any, rng: np.random.Generator, hindsight: bool) -> Any:
         raise MdpkitError("hindsight", "False for a model without contexts", hindsight)
     if isinstance(model, Bandit | LinearBandit | ContextualBandit):
         return bandits.bandit(model, rng)
+    if isinstance(model, CascadingMDP):
+        return cascading.cascading(model, rng)
     if isinstance(model, MarkovGame):
         return games.game(model, rng)
     if isinstance(model, LatentMDP):

@@ -76,8 +76,8 @@ def bpi_ucbvi_log(S: int, A: int, H: int, delta: float) -> float:
 
 
 def lmdp_log(M: int, S: int, A: int, H: int, K: int, delta: float) -> float:
-    """L = log(4 M S A H K/delta) of latent MDPs with M contexts. Errors as in `ucbvi_log`."""
-    return math.log(4 * _sizes(M=M, S=S, A=A, H=H, K=K) / _delta(delta))
+    """L = 2 log(2 M S A H K/delta) of latent MDPs with M contexts. Errors as in `ucbvi_log`."""
+    return 2.0 * math.log(2 * _sizes(M=M, S=S, A=A, H=H, K=K) / _delta(delta))
 
 
 # ------------------------------------------------------------------------------------------------- widths

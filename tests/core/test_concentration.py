@@ -25,7 +25,7 @@ LOGS = {
     "vi-lcb": (c.vi_lcb_log(8, 3, 2, 0.1), 2000 * mp.log(2 * 9 * 6 / mp.mpf(0.1))),
     "cascading": (c.cascading_log(100, 3, 4, 5, 0.1), mp.log(14 * 100 * 3 * 4 * 6 / mp.mpf(0.1))),
     "bpi-ucbvi": (c.bpi_ucbvi_log(3, 2, 4, 0.1), mp.log(72 / mp.mpf(0.1))),
-    "lmdp": (c.lmdp_log(2, 3, 4, 5, 100, 0.1), mp.log(4 * 2 * 3 * 4 * 5 * 100 / mp.mpf(0.1))),
+    "lmdp": (c.lmdp_log(2, 3, 4, 5, 100, 0.1), 2 * mp.log(2 * 2 * 3 * 4 * 5 * 100 / mp.mpf(0.1))),
 }
 L = mp.mpf(16)
 FORMULAS = {

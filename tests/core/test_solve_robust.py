@@ -48,6 +48,23 @@ def test_floats_enclose_the_rationals(seed):
     assert near.optimal[np.arange(6), true.policy].all()
 
 
+@pytest.mark.parametrize(("gamma", "seed"), [(0.9, 0), (0.97, 1), (0.99, 2), (0.99, 3)])
+def test_a_walk_whose_slip_is_uncertain(gamma, seed):
+    """A 4 x 4 grid, three slips: the enclosure widens on the way to the answer."""
+    rng, n = np.random.default_rng(seed), 4
+    P, s = np.zeros((n * n, 4, n * n)), np.arange(n * n)
+    for a, (dx, dy) in enumerate(((0, -1), (1, 0), (0, 1), (-1, 0))):
+        P[s, a, np.clip(s // n + dx, 0, n - 1) * n + np.clip(s % n + dy, 0, n - 1)] = 1.0
+    holes = np.append(rng.choice(np.arange(1, n * n - 1), 3, replace=False), n * n - 1)
+    P[holes] = np.eye(n * n)[holes][:, None]
+    aside, r = np.roll(P, 1, 1) + np.roll(P, -1, 1), np.zeros((n * n, 4))
+    r[-1] = 1 - gamma
+    PU = np.array([p * P + (1 - p) / 2 * aside for p in (0.2, 0.4, 0.6)])
+    m = TabularMDP(PU[0], r, gamma, np.eye(n * n)[0], flush=True)
+    near, true = robust.solve_finite(m, PU), robust.solve_finite(m, PU, tier="exact")
+    assert all(Fraction(lo) <= v <= Fraction(hi) for lo, hi, v in zip(near.lo, near.hi, true.certificate.exact))
+
+
 def test_one_kernel_is_an_mdp():
     m = world(3, 8, 3)
     s, plain = robust.solve_finite(m, m.dense[None]), discounted.solve(m)
