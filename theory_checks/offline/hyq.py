@@ -8,6 +8,7 @@ probability. Reference value corrected: the third term of C1 on the formula inst
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -166,9 +167,12 @@ def lock_total(world: dict, subject: Callable, rng: np.random.Generator) -> dict
     return {"measured": float(gaps.sum()), "bound": 10.0}
 
 
+_traps, _behaviour = lru_cache(lucky_traps), lru_cache(lucky_behaviour)      # the same for every row
+
+
 def _lock(world: dict, rng: np.random.Generator) -> tuple[EpisodicMDP, Dataset]:
-    model = lucky_traps(world["H"], world["A"])
-    return model, collect(model, lucky_behaviour(world["H"], world["A"]), DATA, rng)
+    model = _traps(world["H"], world["A"])
+    return model, collect(model, _behaviour(world["H"], world["A"]), DATA, rng)
 
 
 def _gaps(model: EpisodicMDP, subject: Callable, data: Dataset, params: Params, seeds: np.ndarray) -> np.ndarray:
