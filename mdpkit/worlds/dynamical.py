@@ -13,7 +13,6 @@ import numpy as np
 from mdpkit import validate
 from mdpkit.jit import kernel
 from mdpkit.kernels.draw import normal
-from mdpkit.kernels.ellipsoid import times
 from mdpkit.models.dynamical import DynamicalBandit
 from mdpkit.worlds.faults import ACTION, FINE, unbroken
 
@@ -46,27 +45,28 @@ def mean_rewards(model: DynamicalBandit, actions: Any) -> np.ndarray:
     actions = validate.within("actions", validate.array("actions", actions, (None,), integer=True), 0,
                               len(model.arms) - 1)
     out = np.zeros(len(actions))
-    _follow(model.A, model.B, model.omega, model.theta, model.arms[actions], model.x_1.copy(), np.zeros(len(model.x_1)),
-            out)
+    _follow(model.A, model.B, model.omega, model.theta, model.arms, actions, model.x_1.copy(),
+            np.zeros(len(model.x_1)), out)
     return out
 
 
-def _reward(omega, x, theta, u):
+def _mean_step(A, B, omega, theta, arms, a, x, room):
+    """<omega, x> + <theta, u>, and then x = A x + B u, for the arm u of row a."""
+    n, d = B.shape
     y = 0.0
-    for i in range(x.shape[0]):
+    for i in range(n):
         y += omega[i] * x[i]
-    for j in range(u.shape[0]):
-        y += theta[j] * u[j]
-    return y
-
-
-def _move(A, B, x, u, room):
-    """x = A x + B u."""
-    times(A, x, room)
-    for i in range(x.shape[0]):
+        total = 0.0
+        for k in range(n):
+            total += A[i, k] * x[k]
+        for j in range(d):
+            total += B[i, j] * arms[a, j]
+        room[i] = total
+    for j in range(d):
+        y += theta[j] * arms[a, j]
+    for i in range(n):
         x[i] = room[i]
-        for j in range(u.shape[0]):
-            x[i] += B[i, j] * u[j]
+    return y
 
 
 def _step(world, a):
@@ -76,25 +76,21 @@ def _step(world, a):
     world.fault[bad] = 1
     if bad != FINE:
         return 0.0
-    x, u = world.hidden, world.arms[a]
-    y = reward(world.outlet, x, world.direct, u)
+    y = mean_step(world.system, world.inlet, world.outlet, world.direct, world.arms, a, world.hidden, world.room)
     if world.sigma > 0.0:
         y += world.sigma * normal(world.rng)
-    move(world.system, world.inlet, x, u, world.room)
     if world.tau > 0.0:
-        for i in range(x.shape[0]):
-            x[i] += world.tau * normal(world.rng)
+        for i in range(world.hidden.shape[0]):
+            world.hidden[i] += world.tau * normal(world.rng)
     world.counts[1] += 1
     return y
 
 
-def _follow_body(A, B, omega, theta, u, x, room, out):
-    for t in range(u.shape[0]):
-        out[t] = reward(omega, x, theta, u[t])
-        move(A, B, x, u[t], room)
+def _follow_body(A, B, omega, theta, arms, actions, x, room, out):
+    for t in range(actions.shape[0]):
+        out[t] = mean_step(A, B, omega, theta, arms, actions[t], x, room)
 
 
-reward = kernel(_reward)
-move = kernel(_move)
+mean_step = kernel(_mean_step)
 step = kernel(_step)
 _follow = kernel(_follow_body)
