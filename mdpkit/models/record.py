@@ -138,7 +138,8 @@ def describe(value: Any) -> str:
 def summary(model: Any) -> str:
     """``S=4, A=2, gamma=0.9`` from whichever of these the model has."""
     names = ("S", "A", "H", "d", "M", "X", "Y", "n", "V", "gamma", "beta", "noise")
-    return ", ".join(f"{k}={getattr(model, k)}" for k in names if hasattr(model, k))
+    found = ((k, getattr(model, k)) for k in names if hasattr(model, k))
+    return ", ".join(f"{k}={size}" for k, size in found if not isinstance(size, np.ndarray))     # A may be a matrix
 
 
 def text(model: Any) -> str:

@@ -16,7 +16,8 @@ def ring(S, A, b, rng):
     """b distinct successors a row, as CSR arrays, and rewards."""
     col = (np.arange(S * A)[:, None] // A + np.sort(rng.integers(1, S // b, (S * A, b)) + S // b * np.arange(b))) % S
     val = rng.dirichlet(np.ones(b), S * A)
-    return sp.csr_array((val.ravel(), col.ravel(), np.arange(0, S * A * b + 1, b)), shape=(S * A, S)), rng.random((S, A))
+    P = sp.csr_array((val.ravel(), col.ravel(), np.arange(0, S * A * b + 1, b)), shape=(S * A, S))
+    return P, rng.random((S, A))
 
 
 @pytest.mark.parametrize("flush", [True, False])
@@ -56,7 +57,7 @@ def test_without_copies_the_same_values(monkeypatch, gamma):
 
 
 def test_a_world_is_its_arrays_and_its_solution_ten_vectors():
-    """1e5 states and 1e6 transitions: whatever is kept beside the CSR arrays at the same time stays below ten vectors."""
+    """1e5 states and 1e6 transitions: what is kept beside the CSR arrays at one time stays below ten vectors."""
     S, A, b = 100_000, 2, 5
     P, r = ring(S, A, b, np.random.default_rng(3))
     rho, csr, vector = np.full(S, 1 / S), 16 * P.nnz + 8 * (S * A + 1), 8 * S

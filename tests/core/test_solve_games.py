@@ -217,7 +217,7 @@ def test_a_start_that_does_not_fit_is_refused_or_of_no_use():
     game = matrix_game.solve([[1.0, -1.0], [-1.0, 1.0]])
     other = matrix_game.solve([[1.0, 3.0], [2.0, 5.0]], start=game)
     assert other.value == pytest.approx(2.0, abs=1e-9) and other.iterations > 0
-    with pytest.raises(MdpkitError, match="start.x must"):
+    with pytest.raises(MdpkitError, match=r"start\.x must"):
         matrix_game.solve(np.eye(3), start=game)
     with pytest.raises(MdpkitError, match="start must be a GameSolution"):
         matrix_game.solve(np.eye(2), start=0.5)
