@@ -2,7 +2,7 @@
 
 Each peer lives in an environment of its own, made on the first run (`benchmarks/_peers.py`). Ratios are the peer's time
 over ours: above 1 ours is faster. Everything has compiled and built its model before a clock starts; values are held
-against a certified answer.
+against a certified answer. Under "sweep" stands what one pass over the whole kernel takes at the bandwidth of memory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from mdpkit.solve import discounted, episodic, matrix_game, regularised_game
 ROUNDS = 5
 LONG = 20.0              # seconds of a peer's solve after which it is not asked again
 TOL = 1e-6               # of both: the width of our enclosure, and the peer's tolerance
-HEADER = ("job", "peer", "ours s", "peer s", "peer/ours", "at least", "ours off by", "peer off by")
+HEADER = ("job", "peer", "ours s", "peer s", "peer/ours", "at least", "ours off by", "peer off by", "sweep s")
+WIDE = 2**23             # numbers, 64 MB: their sum is bound by memory
 
 
 def table() -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
@@ -58,7 +59,7 @@ def table() -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
 
 class _Bench:
     def __init__(self, folder: Path, peers: dict[str, Peer]):
-        self.folder, self.peers, self.rows = folder, peers, []
+        self.folder, self.peers, self.rows, self.bandwidth = folder, peers, [], _bandwidth()
 
     def discounted(self, name: str, model: TabularMDP, least: float,
                    peers: tuple[str, ...] = ("quantecon", "mdpsolver", "stormpy", "toolbox"), tol: float = TOL,
@@ -72,7 +73,7 @@ class _Bench:
             goals = dict.fromkeys(goals, least)
         off = lambda v: float(np.abs(np.asarray(v) - truth).max())
         self._against(name, "discounted", arrays, lambda: discounted.solve(model, tol).value, {
-            p: goals[p] for p in peers}, off, tol=tol)
+            p: goals[p] for p in peers}, off, tol=tol, bytes_read=_bytes(model))
 
     def hard(self, rng: np.random.Generator) -> None:
         """Where stopping at a small change is wrong, sweeps stall, or rewards are tiny or huge: errors against exact
@@ -110,7 +111,8 @@ class _Bench:
             far = lambda v, truth=truth: float(np.abs(np.asarray(v) - truth).max())
             self._against(f"backward induction S=500 A=10 H=100, {name}", "backward",
                           {"P": model.P, "r": model.r, "H": H}, lambda own=own: episodic.solve(own).value[0],
-                          {"quantecon": 1.8}, far if name == "one reward" else lambda v: float("nan"))
+                          {"quantecon": 1.8}, far if name == "one reward" else lambda v: float("nan"),
+                          bytes_read=H * _bytes(model))
 
     def learner(self, n: int) -> None:
         """The paper's bonus, and every episode's exact regret, against a peer that measures none."""
@@ -126,7 +128,8 @@ class _Bench:
                       {"rlberry": 200.0}, scale=10.0)
 
     def _against(self, name: str, job: str, arrays: dict[str, Any], ours: Callable[[], Any], goals: dict[str, float],
-                 off: Callable[[Any], float] = lambda v: float("nan"), scale: float = 1.0, tol: float = TOL) -> None:
+                 off: Callable[[Any], float] = lambda v: float("nan"), scale: float = 1.0, tol: float = TOL,
+                 bytes_read: float = math.nan) -> None:
         file = self.folder / f"{len(self.rows)}.npz"
         np.savez(file, **arrays)
         error, mine, theirs, said = off(ours()), [], {p: [] for p in goals}, {}
@@ -142,13 +145,31 @@ class _Bench:
                 if "error" not in said[p] and sum(theirs[p]) < LONG:
                     theirs[p].append(scale * self.peers[p].ask(job, file, tol)["seconds"])
         a = statistics.median(mine)
+        floor = "" if math.isnan(bytes_read) else f"{bytes_read / self.bandwidth:.2g}"
         for p, least in goals.items():
             if "error" in said[p]:
-                self.rows.append((name, p, f"{a:.4g}", "", "", _goal(least), f"{error:.1e}", said[p]["error"][:40]))
+                self.rows.append((name, p, f"{a:.4g}", "", "", _goal(least), f"{error:.1e}", said[p]["error"][:40],
+                                  floor))
                 continue
             b, value = statistics.median(theirs[p]), said[p]["value"]
             far = f"{off(value):.1e}" if value is not None and scale == 1.0 else ""
-            self.rows.append((name, p, f"{a:.4g}", f"{b:.4g}", f"{b / a:.2f}", _goal(least), f"{error:.1e}", far))
+            self.rows.append((name, p, f"{a:.4g}", f"{b:.4g}", f"{b / a:.2f}", _goal(least), f"{error:.1e}", far,
+                              floor))
+
+
+def _bandwidth() -> float:
+    """Bytes a second from memory, as one thread sums them; the best of some tries."""
+    block, tries = np.ones(WIDE), []
+    for _ in range(7):
+        clock = time.perf_counter()
+        block.sum()
+        tries.append(time.perf_counter() - clock)
+    return block.nbytes / min(tries)
+
+
+def _bytes(model: TabularMDP) -> float:
+    """What one sweep over all rows reads at least: nothing is faster, unless it reads fewer rows or from a cache."""
+    return 16.0 * len(model.rows.val) if model.is_sparse else 8.0 * model.P.size
 
 
 def _goal(least: float) -> str:
@@ -192,4 +213,4 @@ def _imports() -> tuple[str, ...]:
             seen.append(time.perf_counter() - clock)
     a, b = statistics.median(mine), statistics.median(theirs)
     cells = (f"{x:.4g}" for x in (a, b))
-    return "import mdpkit (ratio: ours over numpy)", "numpy", *cells, f"{a / b:.2f}", "at most 1.5", "", ""
+    return "import mdpkit (ratio: ours over numpy)", "numpy", *cells, f"{a / b:.2f}", "at most 1.5", "", "", ""
