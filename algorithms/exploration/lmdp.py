@@ -123,7 +123,8 @@ def run(access: Episodes, params: Params, rng: np.random.Generator) -> Result:
     mind = memory(access, params)
     c = validate.interval("params.c", params.c, 0.0, math.inf, open_hi=True)
     row = Log(mind.policy, np.zeros(()), np.zeros((), np.int64), np.zeros((), np.int64), mind.path)
-    L = lmdp_log(*mind.n.shape, len(mind.path), params.K, params.delta)
+    M, S, A = mind.n.shape
+    L = lmdp_log(M, S, A, len(mind.path), params.K, params.delta)
     trace = access.drive(_loop, (mind, L, c), row, params.K, rng)
     return Result(estimate(mind.n, mind.moves), trace, params, access.samples)
 
@@ -135,7 +136,8 @@ def estimate(n: np.ndarray, moves: np.ndarray) -> np.ndarray:
 
 def box(P_hat: np.ndarray, n: np.ndarray, H: int, K: int, delta: float) -> np.ndarray:
     """Half-widths of the box of kernels around P_hat (M, S, A, S), n (M, S, A)."""
-    L = lmdp_log(*n.shape, H, K, delta)
+    M, S, A = n.shape
+    L = lmdp_log(M, S, A, H, K, delta)
     return np.array([lmdp_entry(max(float(n[i[:3]]), 1.0), float(p), L) for i, p in np.ndenumerate(P_hat)]
                     ).reshape(P_hat.shape)
 

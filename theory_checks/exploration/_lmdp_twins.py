@@ -88,7 +88,8 @@ def thin_box(P_hat, n, H, K, delta):
 
 def no_floor(P_hat, n, H, K, delta):
     """Without 5 iota/n: what was not seen is taken to be impossible."""
-    L = lmdp_log(*n.shape, H, K, delta)
+    M, S, A = n.shape
+    L = lmdp_log(M, S, A, H, K, delta)
     return np.maximum(lmdp.box(P_hat, n, H, K, delta) - 5.0 * L / np.maximum(n, 1.0)[..., None], 1e-300)
 
 
@@ -104,7 +105,8 @@ def _worth(w, nu, P, r, policy, H):
 def _learn(access, params, rng, mislabel, always):
     mind = lmdp.memory(access, params)
     row = Log(mind.policy, np.zeros(()), np.zeros((), np.int64), np.zeros((), np.int64), mind.path)
-    state = (mind, lmdp_log(*mind.n.shape, len(mind.path), params.K, params.delta), params.c, mislabel, always)
+    M, S, A = mind.n.shape
+    state = (mind, lmdp_log(M, S, A, len(mind.path), params.K, params.delta), params.c, mislabel, always)
     trace = access.drive(_loop, state, row, params.K, rng)
     return Result(lmdp.estimate(mind.n, mind.moves), trace, params, access.samples)
 
