@@ -120,7 +120,7 @@ def test_a_new_paper_runs_as_it_is(tmp_path):
     said = run("-m", "mdpkit.cli", "check", "fresh-paper", "--workers", "0")
     assert said.returncode == 0, said.stdout + said.stderr
     assert "counts twice: caught" in said.stdout
-    said = run("-m", "pytest", "-q", "tests/papers/exploration", "-p", "no:cacheprovider")
+    said = run("-m", "pytest", "-q", "tests/papers/exploration/test_fresh_paper.py", "-p", "no:cacheprovider")
     assert said.returncode == 0, said.stdout
     said = run("-m", "mdpkit.cli", "figure", "fresh-paper", "--no-verdicts", "--workers", "0", "--out", "drawn")
     assert said.returncode == 0 and (tmp_path / "drawn" / "fresh-paper.png").exists(), said.stderr
