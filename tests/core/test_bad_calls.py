@@ -48,7 +48,7 @@ CALLS = [
     bad("generative bandit", lambda: Generative(Bandit([0.5]), rng()),
         r"model must be tabular, episodic or linear for Generative"),
     bad("episodes of text", lambda: Episodes("model", rng()), r"model must be .*Episodes access; it is a str"),
-    bad("stream of an episodic", lambda: Stream(EPISODIC, rng()), r"model must be a TabularMDP or DynamicalBandit; it is a"),
+    bad("stream of an episodic", lambda: Stream(EPISODIC, rng()), r"model must be a TabularMDP or DynamicalBandit"),
     bad("comparisons of a tabular", lambda: Comparisons(FINE, rng()), r"model must be a PreferenceModel or TokenModel"),
     bad("reset of a game", lambda: Reset(GAME, rng()), r"model must be .*Reset access; it is a MarkovGame"),
     bad("hindsight without contexts", lambda: Episodes(EPISODIC, rng(), hindsight=True), r"hindsight must be False"),
