@@ -18,6 +18,7 @@ from mdpkit.solve.rounding import backup_error, outward
 from mdpkit.solve.solution import TIERS, Certificate, Solution, finish, tolerance
 
 LARGE, FULL = 50_000, 0.3  # entries of a step, and the share that is not 0, from which BLAS is used
+PAYS = 0.2               # of all rows: beyond, BLAS on all of them is as fast as loops over those that may matter
 RELATIVE_TOL = 1e-12     # default width, as a share of H max |r|
 
 
@@ -101,8 +102,9 @@ def _one_kernel(model: EpisodicMDP, V: np.ndarray, Q: np.ndarray) -> None:
     known, at = np.zeros((S, A)), V[H]                       # P V_k and V_k
     usual, spent = 0, 0                                      # rows read right after all were, and beyond that since
     for h in range(H - 1, -1, -1):
-        if spent > S * A:
-            known, at, usual, spent = (P @ V[h + 1]).reshape(S, A), V[h + 1], -1, 0
+        if spent > S * A or usual > PAYS * S * A:
+            known, at, spent = (P @ V[h + 1]).reshape(S, A), V[h + 1], 0
+            usual = usual if usual > PAYS * S * A else -1
             np.add(model.r[h], known, out=Q[h])
             Q[h].max(-1, out=V[h])
             continue
