@@ -136,10 +136,10 @@ def _back(P, r, known, far, middle, norm, low, high, room, next_V, Q, V):
     """One step over dense P (S*A, S) that reads only what `mdpkit.solve.episodic` cannot rule out; the rows read.
 
     V (S,) and, where read, Q (S, A) are filled: r + P next_V. ``known + [low, high]`` and
-    ``known + middle +- far norm``, both (S, A), enclose P next_V. Eight sums run at once, and add up last.
+    ``known + middle +- far norm``, both (S, A), enclose P next_V.
     """
     S, A = r.shape
-    even, n = S - S % 8, 0
+    n = 0
     for s in range(S):
         floor, top = -np.inf, -np.inf
         for i in range(A):
@@ -147,21 +147,8 @@ def _back(P, r, known, far, middle, norm, low, high, room, next_V, Q, V):
         for i in range(A):
             if r[s, i] + known[s, i] + min(high, middle + far[s, i] * norm) < floor - room:
                 continue
-            p = P[s * A + i]
-            a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-            for j in range(0, even, 8):
-                a += p[j] * next_V[j]
-                b += p[j + 1] * next_V[j + 1]
-                c += p[j + 2] * next_V[j + 2]
-                d += p[j + 3] * next_V[j + 3]
-                e += p[j + 4] * next_V[j + 4]
-                f += p[j + 5] * next_V[j + 5]
-                g += p[j + 6] * next_V[j + 6]
-                h += p[j + 7] * next_V[j + 7]
-            for j in range(even, S):
-                a += p[j] * next_V[j]
             n += 1
-            Q[s, i] = r[s, i] + (((a + b) + (c + d)) + ((e + f) + (g + h)))
+            Q[s, i] = r[s, i] + np.dot(P[s * A + i], next_V)
             top = max(top, Q[s, i])
         V[s] = top
     return n
