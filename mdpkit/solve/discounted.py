@@ -62,12 +62,13 @@ def solve(model: TabularMDP, tol: float | None = None, *, tier: str = "float", m
         if model.S > precise.LARGEST:
             raise MdpkitError("tier", f"'float' beyond {precise.LARGEST} states", tier)
         return precise.discounted(model, policy_iteration(model, math.inf).policy, tol, tier)
+    begin = method
     if method is None and model.is_sparse and len(model.rows.val) >= LEAN:
         try:
             return modified_policy_iteration(model, tol, max_iter=SHORT)
         except NotCertified:
-            method = "krylov"
-    found = _quickly(model, tol, method)
+            begin = "krylov"
+    found = _quickly(model, tol, begin)
     if found.width <= found.certificate.tol or method is not None:
         return finish(found, HINT)
     try:
