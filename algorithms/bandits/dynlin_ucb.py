@@ -38,7 +38,7 @@ from mdpkit.access import Stream
 from mdpkit.concentration import dynlin_ucb
 from mdpkit.errors import MdpkitError
 from mdpkit.jit import kernel
-from mdpkit.kernels.ellipsoid import absorb, times
+from mdpkit.kernels.ellipsoid import absorb, square, times
 from mdpkit.models import dynamical
 from mdpkit.records import Paper, Result
 from mdpkit.worlds.dynamical import step
@@ -206,12 +206,10 @@ def _loop_body(world, arms, inverse, h, b, u, radius, clock, rule, log, first, r
             radius[0] = c * dynlin_ucb(first + k + 1.0, c1, c2, noise, d, U, lam, L)   # 2
             best = -math.inf
             for a in range(K):
-                width, index = 0.0, 0.0
+                index = 0.0
                 for i in range(d):
                     index += h[i] * arms[a, i]
-                    for j in range(d):
-                        width += arms[a, i] * inverse[i, j] * arms[a, j]
-                index += radius[0] * math.sqrt(max(width, 0.0))
+                index += radius[0] * math.sqrt(max(square(inverse, arms[a]), 0.0))
                 if index > best:
                     best, clock[2] = index, a                                          # 3
             clock[1] = 1 + _persistence(clock[0], rate, up)                            # 4
