@@ -24,7 +24,7 @@ from mdpkit.solve.solution import TIERS, Certificate, tolerance
 
 RELATIVE_TOL = 1e-9
 PIVOTS = 20              # for each row and column, before another method is tried
-STILL = 1e-13           # gap of the scaled game up to which the supports of a related game are taken
+STILL = 1e-13            # gap of the scaled game up to which strategies are taken as they are
 CLOSE = 1e-7             # gap of the scaled game that solving on the supports found will close
 LARGEST_EXACT = 1_600        # entries: bits and steps grow fast beyond 40 x 40
 
@@ -115,13 +115,15 @@ def _strategies(A: np.ndarray, start: GameSolution | None) -> tuple[np.ndarray, 
     B = 1.0 + ((A - A.min()) / spread if spread > 0 else 0.0 * A)
     if start is not None:
         x, y = (p / p.sum() for p in _vertex(B, start.x, start.y))
-        if float((B @ y).max() - (x @ B).min()) < STILL:
+        if _gap(B, x, y) < STILL:
             return _canonical(x), _canonical(y), 0
     u, prices, pivots = simplex.game(B, PIVOTS * sum(B.shape))
     if pivots >= 0 and prices.sum() > 0 and u.sum() > 0:
         x, y = prices / prices.sum(), u / u.sum()
-        if float((B @ y).max() - (x @ B).min()) < CLOSE:
-            x, y = _vertex(B, prices, u)
+        gap = _gap(B, x, y)
+        if gap < CLOSE:
+            if gap >= STILL:                             # many pivots cost digits
+                x, y = _vertex(B, prices, u)
             return _canonical(x), _canonical(y), int(pivots)
     from scipy.optimize import linprog
 
@@ -131,6 +133,10 @@ def _strategies(A: np.ndarray, start: GameSolution | None) -> tuple[np.ndarray, 
         raise MdpkitError("payoff", "solvable by HiGHS", answer.message)
     x, y = _vertex(B, -answer.ineqlin.marginals, answer.x)
     return _canonical(x), _canonical(y), int(answer.nit)
+
+
+def _gap(B: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
+    return float((B @ y).max() - (x @ B).min())
 
 
 def _vertex(B: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

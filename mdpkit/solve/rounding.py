@@ -36,12 +36,12 @@ def advantage_error(S: int, A: int, gamma: float, T: int) -> float:
     return 4 * higham(3 * S**3 * 2**S + A**2 + 16 * A + T + 64) / (1 - gamma) ** 2
 
 
-def outward(lo: np.ndarray, hi: np.ndarray, pad: float) -> tuple[np.ndarray, np.ndarray]:
+def outward(lo: np.ndarray, hi: np.ndarray, pad: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """lo - pad rounded down and hi + pad rounded up."""
     return _outward(lo.copy(), hi.copy(), pad)
 
 
-def _outward(lo: np.ndarray, hi: np.ndarray, pad: float) -> tuple[np.ndarray, np.ndarray]:
+def _outward(lo: np.ndarray, hi: np.ndarray, pad: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     lo -= pad
     hi += pad
     return np.nextafter(lo, -math.inf, out=lo), np.nextafter(hi, math.inf, out=hi)
