@@ -32,7 +32,7 @@ class Peer:
                                          stderr=subprocess.DEVNULL, text=True)
 
     def ask(self, job: str, file: Path, tol: float = 0.0) -> dict[str, Any]:
-        """Seconds of one solve, and its value, or the error."""
+        """Seconds of a solve, and its value, or the error."""
         if self._process is None:
             return {"error": self.missing}
         assert self._process.stdin is not None and self._process.stdout is not None

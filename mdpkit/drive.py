@@ -17,7 +17,7 @@ from mdpkit.errors import AccessDenied, MdpkitError
 from mdpkit.records import Trace
 from mdpkit.worlds.faults import broken
 
-CHUNK_BYTES = 2**22      # a crossing costs some 50 us: chunks of megabytes make it vanish, and still fit a cache
+CHUNK_BYTES = 2**20      # a crossing costs some 50 us: a megabyte makes it vanish, and stays in a core's own cache
 CHUNK_ROWS = 2**14
 VERB_OF_FIELD = {"here": "step", "lives": "start", "allowed": "reset", "asks": "ask", "context_size": "reveal"}
 

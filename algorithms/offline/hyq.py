@@ -110,7 +110,8 @@ def run(access: Episodes, data: Dataset, params: Params, rng: np.random.Generato
     f, V = np.zeros((H, S, A)), np.zeros((H + 1, S))                                    # 1
     policy = rng.integers(0, A, (H, S)) if params.random_ties else np.zeros((H, S), np.int64)
     settings = np.array([params.default, params.random_ties, params.m_on, 0.0])
-    trace = access.drive(_loop, (counts, f, V, policy, settings), Log(policy, f), params.T, rng)
+    kept = f if access.watch is None else f[:0]           # a watch sees the policies; f would be most of the work
+    trace = access.drive(_loop, (counts, f, V, policy, settings), Log(policy, kept), params.T, rng)
     return Result(f, trace, params, {"offline": params.m_off, **access.samples})
 
 

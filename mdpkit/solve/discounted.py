@@ -108,7 +108,7 @@ def _quickly(model: TabularMDP, tol: float | None, method: str | None) -> Soluti
 
 def _action_values(model: TabularMDP, v: np.ndarray) -> np.ndarray:
     if model.is_sparse:
-        return fast_sweeps.action_values(*model.rows, model.r, model.gamma, v)
+        return sweeps.action_values(*model.rows, model.r, model.gamma, v)
     return model.r + model.gamma * (model.P.reshape(-1, model.S) @ v).reshape(model.r.shape)
 
 

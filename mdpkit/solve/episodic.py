@@ -11,9 +11,10 @@ import time
 import numpy as np
 
 from mdpkit import validate
-from mdpkit.kernels.backup import back, distances, optimise_episodic
+from mdpkit.kernels.backup import optimise_episodic
 from mdpkit.models.convert import to_episodic
 from mdpkit.models.tabular import EpisodicMDP
+from mdpkit.solve.few_rows import back, distances
 from mdpkit.solve.rounding import backup_error, outward
 from mdpkit.solve.solution import TIERS, Certificate, Solution, finish, tolerance
 
@@ -67,7 +68,7 @@ def solve(model: object, tol: float | None = None, *, tier: str = "float") -> So
 def _is_full(model: EpisodicMDP) -> bool:
     """Whether BLAS on all entries beats loops over those that are not 0: by one state in sixteen."""
     some = model.P[0, ::16]
-    return model.P[0].size >= LARGE and np.count_nonzero(some) > FULL * some.size
+    return model.P[0].size >= LARGE and bool(np.count_nonzero(some) > FULL * some.size)
 
 
 def _with_blas(model: EpisodicMDP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

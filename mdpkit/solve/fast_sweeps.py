@@ -8,27 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 from mdpkit.jit import kernel
+from mdpkit.kernels.rows import dot, take
 
+FULL, INNER = 1_000, 20  # full sweeps at most; sweeps of one policy, which should settle it
+PATIENCE = 26           # policies that need not
 SPARE = 0.4             # rows are moved together when fewer than this share survive
 SETTLED = 0.05          # sweeps of one policy end when the span has fallen to this share of the last full sweep's
 SAMPLE = 100            # states that tell whether all are worth a look
-
-
-def _dot(col, val, lo, hi, v):
-    """The entries lo..hi-1 of a row with v."""
-    x = 0.0
-    for j in range(lo, hi):
-        x += val[j] * v[col[j]]
-    return x
-
-
-def _take(col, val, lo, hi, n, pcol, pval):
-    """Copy the entries lo..hi-1 behind the first n of another list; its new length."""
-    for j in range(lo, hi):
-        pcol[n] = col[j]
-        pval[n] = val[j]
-        n += 1
-    return n
 
 
 def _steps(pptr, pcol, pval, pr, gamma, v, w, stop, most):
@@ -150,17 +136,6 @@ def _improve(first, ptr, col, val, r, gamma, v, span, most, inner, patience, lon
     return n, False
 
 
-def _action_values(ptr, col, val, r, gamma, v):
-    """r + gamma P v (S, A), for rows s*A + a."""
-    S, A = r.shape
-    Q = np.empty((S, A))
-    for s in range(S):
-        for a in range(A):
-            k = s * A + a
-            Q[s, a] = r[s, a] + gamma * dot(col, val, ptr[k], ptr[k + 1], v)
-    return Q
-
-
 def _greedy(Q):
     """max_a Q (S,) and where it is first reached, without numpy's cost for each short row."""
     S, A = Q.shape
@@ -215,13 +190,10 @@ def _krylov(pptr, pcol, pval, pr, gamma, x, tol, most):
     return n
 
 
-dot = kernel(_dot)
-take = kernel(_take)
 steps = kernel(_steps)
 full = kernel(_full)
 survivors = kernel(_survivors)
 compact = kernel(_compact)
-action_values = kernel(_action_values)
 greedy = kernel(_greedy)
 improve = kernel(_improve)
 krylov = kernel(_krylov)

@@ -131,11 +131,11 @@ def _singles(states, ptr, col, val, r, A, gamma, v):
         s, best = states[i], -np.inf
         for k in range(s * A, s * A + A):
             x, stay = r[k], 0.0
-            for j in range(ptr[k], ptr[k + 1]):
+            for j in range(np.uint64(ptr[k]), np.uint64(ptr[k + 1])):
                 if col[j] == s:
                     stay += val[j]
                 else:
-                    x += gamma * val[j] * v[col[j]]
+                    x += gamma * val[j] * v[np.uint64(col[j])]
             best = max(best, x / (1.0 - gamma * stay))
         v[s] = best
 

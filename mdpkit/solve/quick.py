@@ -13,12 +13,11 @@ from __future__ import annotations
 import numpy as np
 
 from mdpkit.models.tabular import TabularMDP
-from mdpkit.solve import fast_sweeps, ordered
+from mdpkit.solve import dense, fast_sweeps, ordered
+from mdpkit.solve.fast_sweeps import FULL, INNER, PATIENCE
 
 METHODS = ("dense", "sweeps", "direct", "krylov", "ordered")
 LARGEST_DENSE = 4_000_000       # entries that BLAS reads from the processor's cache
-FULL, INNER = 1_000, 20         # full sweeps at most; sweeps of one policy, which should settle it
-PATIENCE = 26                   # policies that need not
 ROUNDS, STEPS = 400, 4_000      # Krylov: policies, and steps for each
 FEW, NEAR = 300, 24             # states, or distance of the successors, up to which solves are direct
 FORCING = 1e-2                  # of the Bellman residual, that a solve must reach
@@ -34,7 +33,7 @@ def search(model: TabularMDP, span: float, method: str | None = None) -> tuple[n
     """v (S,) for which T v - v should have that span, the number of full sweeps or policies, and the method."""
     first = method or choose(model)
     if first in ("dense", "sweeps"):
-        v, n, settled = (_dense if first == "dense" else _sweeps)(model, span)
+        v, n, settled = (dense.search if first == "dense" else _sweeps)(model, span)
         if settled or method is not None:
             return v, n, first
     else:
@@ -56,45 +55,6 @@ def _sweeps(model: TabularMDP, span: float) -> tuple[np.ndarray, int, bool]:
     n, settled = fast_sweeps.improve(np.arange(0, S * A + 1, A), *model.rows, model.r.ravel(), model.gamma, v, span,
                                      FULL, INNER, PATIENCE, int(np.diff(ptr).max()))
     return v, n, settled
-
-
-def _dense(model: TabularMDP, span: float) -> tuple[np.ndarray, int, bool]:
-    """As `fast_sweeps.improve`, with products of BLAS."""
-    S, A = model.r.shape
-    P, r, gamma = model.P.reshape(S * A, S), model.r.ravel(), model.gamma
-    first, rate = np.arange(0, S * A, A), gamma / (1 - gamma)
-    rows = first + model.r.argmax(1)
-    v, reach, unsettled = np.zeros(S), np.inf, 0
-    for n in range(1, FULL + 1):
-        chain, pay = P[rows], r[rows]
-        for used in range(INNER):
-            w = pay + gamma * (chain @ v)
-            change = w - v
-            low, high = change.min(), change.max()
-            v = w
-            if high - low <= max(SETTLED * reach if n > 1 else 0.0, 0.3 * span) or (n == 1 and used == 7):
-                break
-        else:
-            unsettled += 1
-            if unsettled >= PATIENCE:
-                break
-        v = v + 0.5 * rate * (low + high)
-        Q = r + gamma * (P @ v)
-        w = np.maximum.reduceat(Q, first)
-        change = w - v
-        reach = change.max() - change.min()
-        if reach <= span:
-            return v, n, True
-        counts = np.diff(np.append(first, len(Q)))
-        keep = Q + rate * reach >= np.repeat(w, counts)
-        if keep.mean() < 0.7:
-            P, r, Q = P[keep], r[keep], Q[keep]
-            counts = np.add.reduceat(keep, first)
-            first = np.append(0, np.cumsum(counts)[:-1])
-        ties = np.flatnonzero(np.repeat(w, counts) == Q)
-        rows = ties[np.searchsorted(ties, first)]
-        v = w
-    return v, n, False
 
 
 def policies(rows: tuple, r: np.ndarray, gamma: float, v: np.ndarray, span: float, level: bool,

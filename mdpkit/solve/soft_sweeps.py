@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from mdpkit.jit import kernel
-from mdpkit.solve.sweeps import row
+from mdpkit.kernels.rows import dot
 
 
 def policy_of(Q: np.ndarray, tau: float, log_mu: np.ndarray) -> np.ndarray:
@@ -40,7 +40,7 @@ def _soft_sweep(ptr, col, val, r, gamma, tau, log_mu, v, w, Q, span, sweeps):
         least, most = np.inf, -np.inf
         for s in range(S):
             for a in range(A):
-                Q[s, a] = r[s, a] + gamma * row(ptr, col, val, s * A + a, v)
+                Q[s, a] = r[s, a] + gamma * dot(col, val, ptr[s * A + a], ptr[s * A + a + 1], v)
             w[s] = soft_max(Q[s], log_mu[s], tau)
             least, most = min(least, w[s] - v[s]), max(most, w[s] - v[s])
         n += 1
@@ -59,7 +59,8 @@ def _soft_backward(ptr, col, val, r, tau, log_mu):
     for h in range(H - 1, -1, -1):
         for s in range(S):
             for a in range(A):
-                Q[h, s, a] = r[h, s, a] + row(ptr, col, val, (h * S + s) * A + a, V[h + 1])
+                k = (h * S + s) * A + a
+                Q[h, s, a] = r[h, s, a] + dot(col, val, ptr[k], ptr[k + 1], V[h + 1])
             V[h, s] = soft_max(Q[h, s], log_mu[h, s], tau)
     return V, Q
 

@@ -5,13 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mdpkit.jit import kernel
-
-
-def _row(ptr, col, val, k, v):
-    acc = 0.0
-    for j in range(ptr[k], ptr[k + 1]):
-        acc += val[j] * v[col[j]]
-    return acc
+from mdpkit.kernels.rows import dot
 
 
 def _bellman(ptr, col, val, r, gamma, v, w, policy):
@@ -21,7 +15,7 @@ def _bellman(ptr, col, val, r, gamma, v, w, policy):
     for s in range(S):
         best, arg = -np.inf, 0
         for a in range(A):
-            q = r[s, a] + gamma * row(ptr, col, val, s * A + a, v)
+            q = r[s, a] + gamma * dot(col, val, ptr[s * A + a], ptr[s * A + a + 1], v)
             if q > best:
                 best, arg = q, a
         w[s] = best
@@ -36,17 +30,18 @@ def _evaluate_step(ptr, col, val, r, gamma, policy, v, w):
     least, most = np.inf, -np.inf
     for s in range(S):
         a = policy[s]
-        w[s] = r[s, a] + gamma * row(ptr, col, val, s * A + a, v)
+        w[s] = r[s, a] + gamma * dot(col, val, ptr[s * A + a], ptr[s * A + a + 1], v)
         least, most = min(least, w[s] - v[s]), max(most, w[s] - v[s])
     return least, most
 
 
 def _action_values(ptr, col, val, r, gamma, v):
+    """r + gamma P v (S, A), for rows s*A + a."""
     S, A = r.shape
     Q = np.empty((S, A))
     for s in range(S):
         for a in range(A):
-            Q[s, a] = r[s, a] + gamma * row(ptr, col, val, s * A + a, v)
+            Q[s, a] = r[s, a] + gamma * dot(col, val, ptr[s * A + a], ptr[s * A + a + 1], v)
     return Q
 
 
@@ -56,7 +51,7 @@ def _near(ptr, col, val, r, gamma, v, slack, floor):
     out = np.empty((S, A), np.bool_)
     for s in range(S):
         for a in range(A):
-            out[s, a] = r[s, a] + gamma * row(ptr, col, val, s * A + a, v) + slack >= floor[s]
+            out[s, a] = r[s, a] + gamma * dot(col, val, ptr[s * A + a], ptr[s * A + a + 1], v) + slack >= floor[s]
     return out
 
 
@@ -104,7 +99,6 @@ def _modified(ptr, col, val, r, gamma, v, w, policy, span, sweeps, inner):
     return n, reach
 
 
-row = kernel(_row)
 bellman = kernel(_bellman)
 evaluate_step = kernel(_evaluate_step)
 action_values = kernel(_action_values)
