@@ -115,6 +115,7 @@ class Episodes:
         _open(self, model, _episodes(model, validate.generator("rng", rng), hindsight), grant, bounds, watch, chunk)
 
     known: Known
+    watch: Watch | None
     drive, call = drive, call
 
     @property

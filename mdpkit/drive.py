@@ -129,32 +129,27 @@ def _name(kernel: Callable) -> str:
 
 
 class _Keeper:
-    """Collects a log: distinct policies once, the other fields whole."""
+    """Collects a log: distinct policies once, by their bits (0.0 and -0.0 differ), the other fields whole."""
 
     def __init__(self, row: tuple[np.ndarray, ...], n: int):
         self.index = np.empty(n, np.int64)
-        self.found: dict[bytes, int] = {}
-        self.policies: list[np.ndarray] = []
+        self.one, self.found = row[0], dict[bytes, int]()
         self.others = [np.empty((n, *f.shape), f.dtype) for f in row[1:]]
 
     def take(self, first: int, rows: tuple[np.ndarray, ...]) -> None:
-        policy = rows[0]
-        n = len(policy)
-        flat = np.ascontiguousarray(policy).reshape(n, -1).view(np.uint8)      # bits: 0.0 and -0.0 differ
+        policy, n, size = np.ascontiguousarray(rows[0]), len(rows[0]), self.one.nbytes
+        flat = policy.reshape(n, -1).view(np.uint8)
         new = np.ones(n, np.bool_)
         new[1:] = (flat[1:] != flat[:-1]).any(1)
-        for t in np.flatnonzero(new):
-            code = policy[t].tobytes()
-            if code not in self.found:
-                self.found[code] = len(self.policies)
-                self.policies.append(policy[t].copy())
-        which = np.array([self.found[policy[t].tobytes()] for t in np.flatnonzero(new)], np.int64)
-        self.index[first: first + n] = which[np.cumsum(new) - 1]
+        raw, found = policy.tobytes(), self.found
+        which = [found.setdefault(raw[t * size: (t + 1) * size], len(found)) for t in np.flatnonzero(new).tolist()]
+        self.index[first: first + n] = np.array(which, np.int64)[np.cumsum(new) - 1]
         for kept, block in zip(self.others, rows[1:]):
             kept[first: first + n] = block
 
     def trace(self, log: Any) -> Trace:
-        if not self.policies:
+        if not self.found:
             raise MdpkitError("n", "at least 1 to give a trace", 0)
         names = log._fields[1:] if hasattr(log, "_fields") else ()
-        return Trace(np.stack(self.policies), self.index, dict(zip(names, self.others)))
+        policies = np.frombuffer(b"".join(self.found), self.one.dtype).reshape(-1, *self.one.shape)
+        return Trace(policies, self.index, dict(zip(names, self.others)))

@@ -25,7 +25,7 @@ GAMMAS = (0.5, 0.8, 0.9, 0.97)
 def octets(draw: Draw, *shape: int) -> np.ndarray:
     """Integers 0..255 of that shape."""
     n = math.prod(shape)
-    return np.array(list(draw(st.binary(min_size=n, max_size=n))), np.int64).reshape(shape)
+    return np.frombuffer(draw(st.binary(min_size=n, max_size=n)), np.uint8).astype(np.int64).reshape(shape)
 
 
 def law(draw: Draw, *shape: int, weights: Sequence[float] = UNEVEN, least: float = 0) -> np.ndarray:

@@ -22,7 +22,8 @@ SUM_TOLERANCE = 1e-9    # rows written with ten digits pass, float32 rows (off b
 BLOCK = 2**16            # entries that are moved at once
 
 
-def array(name: str, value: Any, shape: Sequence[int | str | None], *, integer: bool = False) -> np.ndarray:
+def array(name: str, value: Any, shape: Sequence[int | str | None], *, integer: bool = False,
+          copy: bool = True) -> np.ndarray:
     """A finite, read-only array of the given shape.
 
     Parameters
@@ -35,6 +36,8 @@ def array(name: str, value: Any, shape: Sequence[int | str | None], *, integer: 
         An int is required as it is; a str names a free axis that must not be empty; None is free and may be empty.
     integer : bool
         int64 instead of float64.
+    copy : bool
+        Without, a read-only array that is already as wanted comes back itself: for whoever keeps nothing of it.
 
     Raises
     ------
@@ -64,7 +67,10 @@ def array(name: str, value: Any, shape: Sequence[int | str | None], *, integer: 
         top = np.iinfo(np.int64).max if integer else np.finfo(np.float64).max
         if raw.size and max(abs(raw.max()), abs(raw.min())) > top:
             raise MdpkitError(name, "within " + ("int64" if integer else "float64"), None, came="it is larger")
-    out = np.array(raw, dtype=np.int64 if integer else np.float64, order="C", copy=True)
+    dtype = np.int64 if integer else np.float64
+    if not copy and raw.dtype == dtype and raw.flags.c_contiguous and not raw.flags.writeable:
+        return raw
+    out = np.array(raw, dtype=dtype, order="C", copy=True)
     out.flags.writeable = False
     return out
 
@@ -76,9 +82,8 @@ def index(name: str, at: Sequence[int | str]) -> str:
 
 def within(name: str, value: np.ndarray, lo: float, hi: float) -> np.ndarray:
     """Every entry in [lo, hi]."""
-    bad = (value < lo) | (value > hi)
-    if bad.any():
-        at = tuple(int(i) for i in np.argwhere(bad)[0])
+    if value.size and not (value.min() >= lo and value.max() <= hi):
+        at = tuple(int(i) for i in np.argwhere((value < lo) | (value > hi))[0])
         raise MdpkitError(index(name, at), f"in [{lo:g}, {hi:g}]", float(value[at]))
     return value
 
@@ -119,6 +124,10 @@ def canonical_rows(p: np.ndarray, ptr: np.ndarray, where: Any, *, flush: bool = 
 
 
 def _canonical(p: np.ndarray, ptr: np.ndarray, where: Any, flush: bool) -> np.ndarray:
+    scaled = p * UNIT
+    if scaled.size and scaled.min() >= 0 and (scaled == np.floor(scaled)).all() and \
+            (np.add.reduceat(scaled, ptr[:-1]) == UNIT).all():
+        return p.copy()                                   # canonical already: sums of integers below 2**53 are exact
     n = np.diff(ptr)
     row = np.repeat(np.arange(n.size), n)
     if (p < 0).any():
@@ -136,10 +145,6 @@ def _canonical(p: np.ndarray, ptr: np.ndarray, where: Any, flush: bool) -> np.nd
         j = int(np.argmax(tiny))
         raise MdpkitError(where(int(row[j])), "free of positive entries below 2**-53", None,
                           "flush=True drops them", came=f"entry {j - int(ptr[row[j]])} is {p[j]:g}")
-    scaled = p * UNIT
-    if not tiny.any() and (scaled == np.floor(scaled)).all() and \
-            (np.add.reduceat(scaled.astype(np.int64), ptr[:-1]) == 2**52).all():
-        return p.copy()                                   # canonical already
     x = np.where(tiny, 0.0, np.divide(p, total[row], out=scaled))       # in place, here and below: p may be long
     x *= UNIT
     del scaled

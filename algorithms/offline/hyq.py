@@ -103,7 +103,7 @@ def run(access: Episodes, data: Dataset, params: Params, rng: np.random.Generato
     -------
     Result
         ``output`` is the last critic f^{T+1} (H, S, A); the mixture of line 6 is the trace, whose info holds every
-        f^t.
+        f^t; a watch sees the policies only.
     """
     H, S, A = _sizes(access)
     counts = tallies.of(_offline(data, params, H, S, A).steps, S, A)
@@ -156,11 +156,11 @@ def decomposition(P: np.ndarray, r: np.ndarray, rho: np.ndarray, f: np.ndarray, 
 
 
 def bellman_errors(P: np.ndarray, r: np.ndarray, f: np.ndarray) -> np.ndarray:
-    """x_h = T f_{h+1} - f_h, (H, S, A)."""
+    """x_h = T f_{h+1} - f_h, (..., H, S, A)."""
     V = f.max(-1)
     out = r - f
-    for h in range(len(f) - 1):
-        out[h] = out[h] + P[h] @ V[h + 1]
+    for h in range(len(r) - 1):
+        out[..., h, :, :] = out[..., h, :, :] + (P[h] @ V[..., h + 1, None, :, None])[..., 0]
     return out
 
 
@@ -169,13 +169,17 @@ def transfer(access: Exact, policy: Any, nu: Any, phi: Any = None) -> float:
     return transfer_coefficient(access.model, policy, nu, phi)
 
 
-def certificate(access: Exact, policy: Any, nu: np.ndarray, f: np.ndarray) -> tuple[float, float]:
-    """The two parts of the bound on V^{pi_e} - V^{pi_f}: C_{pi_e} sqrt(sum_h E_nu x_h^2), and sum_h |<X_h, W_h>|."""
+def certificate(access: Exact, policy: Any, nu: np.ndarray, f: np.ndarray) -> tuple[Any, Any]:
+    """The two parts of the bound on V^{pi_e} - V^{pi_f}: C_{pi_e} sqrt(sum_h E_nu x_h^2), and sum_h |<X_h, W_h>|.
+
+    Floats for a critic f (H, S, A), arrays (n,) for several, f (n, H, S, A).
+    """
     model = access.model
+    C = transfer(access, policy, nu)
     x = bellman_errors(model.P, model.r, f)
-    offline = transfer(access, policy, nu) * float(np.sqrt((nu * x * x).sum()))
-    online = np.abs((_occupancy(model.P, model.rho, _greedy(f)) * x).sum((1, 2))).sum()
-    return offline, float(online)
+    d = np.array([_occupancy(model.P, model.rho, _greedy(one)) for one in f.reshape(-1, *model.r.shape)])
+    return (C * np.sqrt((nu * x * x).sum((-3, -2, -1))),
+            np.abs((d.reshape(f.shape) * x).sum((-2, -1))).sum(-1))
 
 
 def potential(X: np.ndarray, W: np.ndarray, lam: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -37,7 +37,7 @@ def frame(model: Any) -> Framed:
     return Framed(base, base.r.shape[1:] if isinstance(model, ContextualBandit) else base.r.shape)
 
 
-def law(name: str, value: Any, shape: Sequence[int | str | None], axes: int = 1) -> np.ndarray:
+def law(name: str, value: Any, shape: Sequence[int | str | None], axes: int = 1, *, copy: bool = True) -> np.ndarray:
     """Probabilities whose last ``axes`` axes sum to 1 within 1e-9; not moved.
 
     Raises
@@ -45,7 +45,7 @@ def law(name: str, value: Any, shape: Sequence[int | str | None], axes: int = 1)
     MdpkitError
         A negative entry, or a sum off by more than 1e-9.
     """
-    p = validate.array(name, value, shape)
+    p = validate.array(name, value, shape, copy=copy)
     where = lambda at: validate.index(name, (*(int(i) for i in at), *":" * axes))
     if (p < 0).any():
         at = np.argwhere(p < 0)[0]
@@ -67,13 +67,13 @@ def policy_on(model: Framed, policy: Any, name: str = "policy") -> np.ndarray:
     return law(name, policy, shape).reshape(base.r.shape)
 
 
-def policies_on(model: Framed, policies: Any, name: str = "policies") -> np.ndarray:
+def policies_on(model: Framed, policies: Any, name: str = "policies", *, copy: bool = True) -> np.ndarray:
     """Several policies, stacked: int (n, H, S) (discounted: (n, S)) or probabilities with a last axis A."""
     base, shape = model
     if is_actions(policies, len(shape)):
-        actions = validate.array(name, policies, (None, *shape[:-1]), integer=True)
+        actions = validate.array(name, policies, (None, *shape[:-1]), integer=True, copy=copy)
         return validate.within(name, actions, 0, shape[-1] - 1).reshape(len(actions), *base.r.shape[:-1])
-    laws = law(name, policies, (None, *shape))
+    laws = law(name, policies, (None, *shape), copy=copy)
     return laws.reshape(len(laws), *base.r.shape)
 
 

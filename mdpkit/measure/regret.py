@@ -11,6 +11,7 @@ seen as such and no gap is negative.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -156,7 +157,7 @@ class Regret:
             raise MdpkitError("first", f"{self._seen}, the number of episodes seen", first,
                               "use a fresh Regret for each run")
         field = rows[0] if isinstance(rows, tuple) else rows
-        policies = policies_on(self._model, field, "rows")
+        policies = policies_on(self._model, field, "rows", copy=False)
         if len(policies):
             self._take(policies)
 
@@ -166,7 +167,7 @@ class Regret:
             new[0] = bool((policies[0] != self._last).any())
         known = np.concatenate([[self._gap], _gaps(self._model, policies[new], self._loss)])
         chunk = known[np.cumsum(new)]
-        self._last, self._gap = policies[-1], float(chunk[-1])
+        self._last, self._gap = policies[-1].copy(), float(chunk[-1])
         self._chunks.append(chunk)
         self._seen += len(chunk)
 
@@ -197,5 +198,5 @@ def _gaps(model: Framed, policies: np.ndarray, loss: np.ndarray) -> np.ndarray:
 def _changes(rows: np.ndarray) -> np.ndarray:
     """Where a row differs from the one before; the first does."""
     new = np.ones(len(rows), np.bool_)
-    new[1:] = (rows[1:] != rows[:-1]).any(axis=tuple(range(1, rows.ndim)))
+    new[1:] = (rows[1:] != rows[:-1]).reshape(len(rows[1:]), math.prod(rows.shape[1:])).any(1)
     return new
