@@ -20,7 +20,7 @@ import scipy.sparse as sp
 
 warnings.filterwarnings("ignore")
 CLOCK = time.perf_counter
-BURST = 0.05             # seconds that each side is asked for in a round: short solves are repeated
+BURST = 0.2              # seconds that each side is asked for in a round: short solves are repeated
 
 
 def timed(call, burst=BURST):
