@@ -136,9 +136,23 @@ def _reach_back(ptr, col, val, A, h, W):
     return out
 
 
+def _choices(Q, floor):
+    """The greedy actions (H, S) of Q (H, S, A), ties to the lowest index, and which values reach ``floor`` (H, S)."""
+    H, S, A = Q.shape
+    greedy, near = np.zeros((H, S), np.int64), np.empty((H, S, A), np.bool_)
+    for h in range(H):
+        for s in range(S):
+            for a in range(A):
+                near[h, s, a] = Q[h, s, a] >= floor[h, s]
+                if Q[h, s, a] > Q[h, s, greedy[h, s]]:
+                    greedy[h, s] = a
+    return greedy, near
+
+
 evaluate_episodic = kernel(_evaluate_episodic, (*ROWS, REALS[3], REALS[3]))
 optimise_episodic = kernel(_optimise_episodic, (*ROWS, REALS[3]))
 returns_of_actions = kernel(_returns_of_actions, (*ROWS, REALS[3], REALS[1], INTS[3]))
 returns_of_laws = kernel(_returns_of_laws, (*ROWS, REALS[3], REALS[1], REALS[4]))
 occupy_episodic = kernel(_occupy_episodic, (*ROWS, REALS[1], REALS[3]))
 reach_back = kernel(_reach_back, (*ROWS, int64, int64, REALS[2]))
+choices = kernel(_choices, (REALS[3], REALS[2]))

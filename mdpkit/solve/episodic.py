@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 from mdpkit import validate
-from mdpkit.kernels.backup import optimise_episodic
+from mdpkit.kernels.backup import choices, optimise_episodic
 from mdpkit.models.convert import to_episodic
 from mdpkit.models.tabular import EpisodicMDP
 from mdpkit.solve.few_rows import back, distances
@@ -51,15 +51,17 @@ def solve(model: object, tol: float | None = None, *, tier: str = "float") -> So
         return precise.episodic(model, asked, tier)
     clock = time.perf_counter()
     full = _is_full(model)
-    V, Q, policy = _with_blas(model) if full else optimise_episodic(*model.rows, model.r)
+    V, Q = _with_blas(model) if full else optimise_episodic(*model.rows, model.r)[:2]
     longest = model.S if full else int(np.diff(model.rows.ptr).max())
-    error, rewards, values = np.zeros(model.H + 1), np.abs(model.r).max((1, 2)), np.abs(V).max(1)
+    rewards, values = np.maximum(model.r.max((1, 2)), -model.r.min((1, 2))), np.abs(V).max(1)
+    error = np.zeros(model.H + 1)
     for h in range(model.H - 1, -1, -1):
         error[h] = (error[h + 1] + backup_error(longest, rewards[h], 1.0, values[h + 1])) * (1 + 2.0**-50)
     lo, hi = outward(V[:-1], V[:-1], error[:-1, None])
     if tol is None:
         asked = max(asked, float((hi - lo).max()))
-    optimal = Q + error[: model.H, None, None] * 1.01 >= lo[:, :, None]
+    # Q* <= Q + error: what stays below lo by more cannot be optimal
+    policy, optimal = choices(Q, np.nextafter(lo - 1.01 * error[:-1, None], -np.inf))
     certificate = Certificate("float", "backward induction", asked, time.perf_counter() - clock)
     return finish(Solution(V[: model.H].copy(), lo, hi, policy, optimal, model.H, certificate),
                   "raise tol, or use tier='ball' or 'exact'")
@@ -71,8 +73,8 @@ def _is_full(model: EpisodicMDP) -> bool:
     return model.P[0].size >= LARGE and bool(np.count_nonzero(some) > FULL * some.size)
 
 
-def _with_blas(model: EpisodicMDP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """V* (H+1, S), Q* (H, S, A) and the greedy actions (H, S); sums in an order of the library's.
+def _with_blas(model: EpisodicMDP) -> tuple[np.ndarray, np.ndarray]:
+    """V* (H+1, S) and Q* (H, S, A); sums in an order of the library's.
 
     Q* is -inf where `_one_kernel` has proven an action worse without reading its row.
     """
@@ -84,7 +86,7 @@ def _with_blas(model: EpisodicMDP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         for h in range(H - 1, -1, -1):
             np.add(model.r[h], (model.P[h].reshape(S * A, S) @ V[h + 1]).reshape(S, A), out=Q[h])
             Q[h].max(-1, out=V[h])
-    return V, Q, Q.argmax(-1)
+    return V, Q
 
 
 def _one_kernel(model: EpisodicMDP, V: np.ndarray, Q: np.ndarray) -> None:

@@ -10,21 +10,27 @@ from mdpkit.kernels.backup import INTS, REALS
 
 
 def _dots(P, rows, n, v, out):
-    """out[k] = P[rows[k]] . v for k < n, four rows at once: rows far apart come from memory slowly one by one."""
-    for k in range(0, n - n % 4, 4):
-        p, q, r, s = P[rows[k]], P[rows[k + 1]], P[rows[k + 2]], P[rows[k + 3]]
-        w = x = y = z = 0.0
+    """out[k] = P[rows[k]] . v for k < n, eight rows at once: rows far apart come from memory slowly one by one."""
+    for k in range(0, n - n % 8, 8):
+        p0, p1, p2, p3 = P[rows[k]], P[rows[k + 1]], P[rows[k + 2]], P[rows[k + 3]]
+        p4, p5, p6, p7 = P[rows[k + 4]], P[rows[k + 5]], P[rows[k + 6]], P[rows[k + 7]]
+        x0 = x1 = x2 = x3 = x4 = x5 = x6 = x7 = 0.0
         for t in range(v.shape[0]):
-            w += p[t] * v[t]
-            x += q[t] * v[t]
-            y += r[t] * v[t]
-            z += s[t] * v[t]
-        out[k], out[k + 1], out[k + 2], out[k + 3] = w, x, y, z
-    for k in range(n - n % 4, n):
-        p, w = P[rows[k]], 0.0
+            x0 += p0[t] * v[t]
+            x1 += p1[t] * v[t]
+            x2 += p2[t] * v[t]
+            x3 += p3[t] * v[t]
+            x4 += p4[t] * v[t]
+            x5 += p5[t] * v[t]
+            x6 += p6[t] * v[t]
+            x7 += p7[t] * v[t]
+        out[k], out[k + 1], out[k + 2], out[k + 3] = x0, x1, x2, x3
+        out[k + 4], out[k + 5], out[k + 6], out[k + 7] = x4, x5, x6, x7
+    for k in range(n - n % 8, n):
+        p0, x0 = P[rows[k]], 0.0
         for t in range(v.shape[0]):
-            w += p[t] * v[t]
-        out[k] = w
+            x0 += p0[t] * v[t]
+        out[k] = x0
 
 
 def _spread(v, at, q):
