@@ -6,6 +6,7 @@ import json
 import sys
 import time
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,13 +34,10 @@ def states(S: int) -> dict[str, Any]:
     built = time.perf_counter()
     found = discounted.solve(model, TOL)
     end = time.perf_counter()
+    width = found.width
     model = found = None
-    tracemalloc.start()                     # in a run of its own: it takes time
-    model = TabularMDP(P, r, 0.99, rho)
-    found = discounted.solve(model, TOL)
-    most = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return {"build": built - clock, "seconds": end - built, "bytes": most, "width": found.width,
+    most = _traced(lambda: discounted.solve(TabularMDP(P, r, 0.99, rho), TOL))
+    return {"build": built - clock, "seconds": end - built, "bytes": most, "width": width,
             "allowed": 16 * P.nnz + 8 * (S * A + 1) + 10 * 8 * S}
 
 
@@ -50,16 +48,29 @@ def horizon(H: int) -> dict[str, Any]:
     _ = model.rows
     clock = time.perf_counter()
     found = episodic.solve(model)
-    return {"seconds": time.perf_counter() - clock, "width": found.width}
+    seconds = time.perf_counter() - clock
+    return {"seconds": seconds, "bytes": _traced(lambda: episodic.solve(model)), "width": found.width}
 
 
 def episodes(K: int) -> dict[str, Any]:
     """UCBVI on RiverSwim, S = 6 and H = 20, the exact regret of each episode watched."""
-    model = riverswim_episodic(6, 20)
-    access = Episodes(model, np.random.default_rng(0), grant=("r",), watch=Regret(model))
+    def learn() -> None:
+        model = riverswim_episodic(6, 20)
+        access = Episodes(model, np.random.default_rng(0), grant=("r",), watch=Regret(model))
+        ucbvi.run(access, ucbvi.theory(K, 0.05), np.random.default_rng(1))
+
     clock = time.perf_counter()
-    ucbvi.run(access, ucbvi.theory(K, 0.05), np.random.default_rng(1))
-    return {"seconds": time.perf_counter() - clock}
+    learn()
+    return {"seconds": time.perf_counter() - clock, "bytes": _traced(learn)}
+
+
+def _traced(call: Callable[[], Any]) -> int:
+    """The most bytes that a call holds at once, in a run of its own: tracing takes time."""
+    tracemalloc.start()
+    call()
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return most
 
 
 JOBS = {"states": states, "horizon": horizon, "episodes": episodes}

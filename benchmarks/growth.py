@@ -38,20 +38,21 @@ def _ask(job: str, size: int) -> dict[str, Any]:
 def _draw(found: dict[str, list[tuple[int, dict[str, Any]]]]) -> Any:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10.5, 3.4), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
+    figure = Figure(figsize=(8.4, 6.2), layout="constrained")
+    (left, right), (left_bytes, right_bytes) = figure.subplots(2, 2)
     sizes, runs = zip(*found["states"])
     left.plot(sizes, [run["build"] for run in runs], "s--", color=INK[1], ms=4, label="building")
     left.plot(sizes, [run["seconds"] for run in runs], "o-", color=INK[0], ms=4, label="solving to 1e-8")
-    middle.plot(sizes, [run["bytes"] * 1e-6 for run in runs], "o-", color=INK[0], ms=4,
-                label="most, building and solving")
-    middle.plot(sizes, [run["allowed"] * 1e-6 for run in runs], ":", color=INK[3], label="CSR arrays + 10 vectors")
+    left_bytes.plot(sizes, [run["bytes"] * 1e-6 for run in runs], "o-", color=INK[0], ms=4,
+                    label="most, building and solving")
+    left_bytes.plot(sizes, [run["allowed"] * 1e-6 for run in runs], ":", color=INK[3], label="CSR arrays + 10 vectors")
     for job, mark, ink, label in (("horizon", "o-", INK[2], "backward induction, H steps"),
                                   ("episodes", "s-", INK[0], "UCBVI, K episodes")):
-        right.plot([n for n, _ in found[job]], [run["seconds"] for _, run in found[job]], mark, color=ink, ms=4,
-                   label=label)
-    for ax, x, y in ((left, "states $S$ (10 $S$ transitions)", "seconds"), (middle, "states $S$", "megabytes"),
-                     (right, "steps $H$, or episodes $K$", "seconds")):
+        sizes = [n for n, _ in found[job]]
+        right.plot(sizes, [run["seconds"] for _, run in found[job]], mark, color=ink, ms=4, label=label)
+        right_bytes.plot(sizes, [run["bytes"] * 1e-6 for _, run in found[job]], mark, color=ink, ms=4, label=label)
+    for ax, x, y in ((left, "", "seconds"), (right, "", "seconds"), (right_bytes, "steps $H$, or episodes $K$",
+                     "megabytes"), (left_bytes, "states $S$ (10 $S$ transitions)", "megabytes")):
         ax.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
         ax.grid(alpha=0.3, which="major")
         lo, hi = ax.get_xlim()
