@@ -44,17 +44,19 @@ def sources(module: str) -> tuple[str, ...]:
 
 def _closure(module: str, without: tuple[str, ...] = ()) -> dict[str, str]:
     seen: dict[str, str] = {}
-    todo = [module]
+    todo, met = [module], {module}
     ours = (*HOUSE, module.partition(".")[0])
     while todo:
         name = todo.pop()
         path = _source(name, ours)
-        if name in seen or path is None or any(name == w or name.startswith(w + ".") for w in without):
+        if path is None or any(name == w or name.startswith(w + ".") for w in without):
             continue
         tree, imports = _parse(path.read_text(encoding="utf-8"), name, path.name == "__init__.py")
         seen[name] = tree
         parents = [name.rpartition(".")[0]] if "." in name else []      # importing a.b runs a/__init__.py too
-        todo += [i for i in (*imports, *parents) if i not in seen]
+        new = {*imports, *parents} - met                                # each name is looked for once
+        todo += new
+        met |= new
     return seen
 
 

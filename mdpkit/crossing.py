@@ -1,8 +1,9 @@
 """Calling a compiled kernel with a world, without typing the world anew at each call.
 
 numba asks Python for the type of every NamedTuple that it is handed, which costs some twenty times what the call does.
-Here the compiled version is looked up by a key that says all that a type depends on; the first call with a key goes
-through numba. What the key cannot say (text, integers beyond 64 bits, records of other kinds) always does.
+Here the compiled version (`enter`, any kernel), or the type (`remember_types`, where numba makes the call), is looked
+up by a key that says all that a type depends on; the first call with a key goes through numba. What the key cannot say
+(text, integers beyond 64 bits, records of other kinds) always does.
 """
 
 from __future__ import annotations
@@ -38,6 +39,23 @@ def enter(kernel: Callable, *args: Any) -> Any:
     if version is not None:
         entries[key] = version.entry_point
     return answer
+
+
+def remember_types(kernel: Any) -> None:
+    """Let the calls that numba dispatches itself ask for each type once."""
+    ask, known = kernel.typeof_pyval, dict[Any, Any]()
+
+    def typeof_pyval(x: Any) -> Any:
+        try:
+            key = _key(x)
+        except _Untold:
+            return ask(x)
+        found = known.get(key)
+        if found is None:
+            found = known[key] = ask(x)
+        return found
+
+    kernel.typeof_pyval = typeof_pyval
 
 
 def _key(x: Any) -> Any:

@@ -12,7 +12,7 @@ from mdpkit.errors import MdpkitError
 from mdpkit.kernels.rollout import rollouts, tuples
 from mdpkit.models.convert import to_episodic
 from mdpkit.models.preferences import PreferenceModel
-from mdpkit.records import Dataset, Pairs, StateOnlyDataset, Steps
+from mdpkit.records import Dataset, Pairs, StateOnlyDataset, Steps, own
 from mdpkit.worlds.markov import episodes, law_of
 
 
@@ -38,7 +38,7 @@ def collect(model: Any, policy: Any, n: int, rng: np.random.Generator, behaviour
                               for i, pi in enumerate(members)]), axis=-1)
     out = _empty(n, base.H)
     rollouts(episodes(base, rng), np.cumsum(weights), cum, *out)
-    return Dataset(out, behaviour or ("mixture" if mixed else "policy"))
+    return own(out, behaviour or ("mixture" if mixed else "policy"), joint=True)
 
 
 def draw_tuples(model: Any, nu: Any, n: int, rng: np.random.Generator, behaviour: str = "") -> Dataset:
@@ -48,7 +48,7 @@ def draw_tuples(model: Any, nu: Any, n: int, rng: np.random.Generator, behaviour
     nu = validate.simplex("nu", nu.reshape(base.H, -1), (base.H, base.S * base.A), flush=True)
     out = _empty(validate.count("n", n, 0), base.H)
     tuples(law_of(base), np.cumsum(nu, axis=-1), validate.generator("rng", rng), *out)
-    return Dataset(out, behaviour or "nu", joint=False)
+    return own(out, behaviour or "nu", joint=False)
 
 
 def draw_states(mu: Any, n: int, rng: np.random.Generator, behaviour: str = "mu") -> StateOnlyDataset:

@@ -32,7 +32,7 @@ def iterate(step: Callable, state: Any, access: Any, n: int, rng: np.random.Gene
     index, infos = np.empty(n, np.int64), []
     for t in range(n):
         policy, info = record(state)
-        if not policies or not np.array_equal(policies[-1], policy):
+        if not policies or (policies[-1] != policy).any():
             policies.append(np.array(policy))
         index[t] = len(policies) - 1
         infos.append(info)

@@ -26,6 +26,7 @@ from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 
 from mdpkit.code import code_key, sources
+from mdpkit.crossing import remember_types
 
 KEPT_FOLDERS = 6     # older builds of a module than these are removed when a new one appears
 _DIGEST = 32
@@ -55,6 +56,7 @@ def kernel(body: Callable, *signatures: Any, reassoc: bool = False) -> Callable:
     cache = _cache_of(body, "reassoc" if reassoc else "")
     if cache is not None:
         dispatcher._cache = cache
+    remember_types(dispatcher)
     for signature in signatures:
         dispatcher.compile(signature)
     if signatures:

@@ -6,6 +6,7 @@ hypothesis's ``draw``.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,8 +25,12 @@ GAMMAS = (0.5, 0.8, 0.9, 0.97)
 
 def octets(draw: Draw, *shape: int) -> np.ndarray:
     """Integers 0..255 of that shape."""
-    n = math.prod(shape)
-    return np.frombuffer(draw(st.binary(min_size=n, max_size=n)), np.uint8).astype(np.int64).reshape(shape)
+    return np.frombuffer(draw(_bytes(math.prod(shape))), np.uint8).astype(np.int64).reshape(shape)
+
+
+@functools.cache
+def _bytes(n: int) -> st.SearchStrategy[bytes]:
+    return st.binary(min_size=n, max_size=n)
 
 
 def law(draw: Draw, *shape: int, weights: Sequence[float] = UNEVEN, least: float = 0) -> np.ndarray:

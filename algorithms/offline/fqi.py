@@ -28,6 +28,7 @@ Approximate Policy Iteration. ICML 2003. Munos, Szepesvari. Finite-Time Bounds f
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,6 +141,15 @@ def project(weight: np.ndarray, y: np.ndarray, phi: np.ndarray | None, default: 
     return phi @ least_squares(phi[seen], weight[seen], y[seen])
 
 
+def _projection(weight: np.ndarray, phi: np.ndarray | None, default: float) -> Callable[[np.ndarray], np.ndarray]:
+    """`project` as a function of y, on floats: what only the weights decide is computed once."""
+    seen = weight > 0
+    if phi is None:
+        return lambda y: np.where(seen, y, default)
+    onto = phi @ least_squares(phi[seen], weight[seen], np.eye(int(seen.sum())))                      # (S, A, seen)
+    return lambda y: onto @ y[seen]
+
+
 def iterates(mu: np.ndarray, r: np.ndarray, P: np.ndarray, gamma: Any, K: int, phi: np.ndarray | None = None,
              top: Any = None, start: np.ndarray | None = None) -> np.ndarray:
     """f_0..f_K (K+1, S, A) of the population form; of the empirical one with its counts, means and frequencies.
@@ -207,13 +217,15 @@ def _discounted(access: Episodes, data: Dataset, params: Params, rng: np.random.
                 phi: np.ndarray | None) -> Result:
     S, A, steps = _given(access, data, params, rng, 1)
     gamma, K = access.known.gamma, params.K
-    batches = [_means(Steps(*(part[k::K, 0] for part in steps)), S, A) for k in range(K)] if params.fresh else \
-        [_means(Steps(*(part[:, 0] for part in steps)), S, A)] * K
+    parts = [Steps(*(x[k::K, 0] for x in steps)) for k in range(K)] if params.fresh else \
+        [Steps(*(x[:, 0] for x in steps))]
+    means = [_means(part, S, A) for part in parts]
+    batches = [(_projection(N, phi, params.default), r, P) for N, r, P in means] * (K // len(parts))
 
     def once(state: tuple, access: Any, rng: np.random.Generator) -> tuple:
         k, f = state
-        N, r, P = batches[k]
-        return k + 1, _clip(project(N, r + gamma * (P @ f.max(-1)), phi, params.default), 1 / (1 - gamma))   # 2, 3
+        nearest, r, P = batches[k]
+        return k + 1, _clip(nearest(r + gamma * (P @ f.max(-1))), 1 / (1 - gamma))                     # 2, 3
 
     record = lambda state: (state[1].argmax(-1), {"f": state[1]})
     (_, f), trace = iterate(once, (0, np.zeros((S, A))), access, K, rng, record)                       # 1

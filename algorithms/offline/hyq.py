@@ -39,7 +39,7 @@ from mdpkit.kernels import tally as tallies
 from mdpkit.kernels.choose import argmax, argmax_random
 from mdpkit.kernels.copy import copy
 from mdpkit.kernels.play import play
-from mdpkit.kernels.tally import add, mean_targets, update_targets
+from mdpkit.kernels.tally import add, mean_targets, update_values
 from mdpkit.measure.coverage import transfer_coefficient
 from mdpkit.records import Dataset, Paper, Result
 from mdpkit.worlds.markov import start, step
@@ -262,11 +262,12 @@ def _loop_body(world, counts, f, V, policy, settings, log, first, rng):
     """
     H, S, A = f.shape
     default, random_ties, m_on = settings[0], settings[1] > 0.0, int(settings[2])
-    played = np.empty((H, S * A), np.int64)
+    played, new, changed = np.empty((H, S * A), np.int64), np.zeros(H, np.int64), np.empty(S, np.int64)
     for t in range(len(log.policy)):                                                   # 1
         copy(log.policy[t], policy)                                                    # 2
         copy(log.f[t], f)
-        new = np.zeros(H, np.int64)
+        for h in range(H):
+            new[h] = 0
         for _ in range(m_on):                                                          # 3
             s = start(world)
             for h in range(H):
@@ -284,7 +285,7 @@ def _loop_body(world, counts, f, V, policy, settings, log, first, rng):
             _fit(counts, f, V, default, policy, random_ties, rng)                      # 4, 5
             settings[3] = 1.0
         else:
-            _refit(counts, f, V, played, new, policy, random_ties, rng)                # 4, 5
+            update_values(counts, played, new, f, V, policy, random_ties, changed, rng)    # 4, 5, 2
 
 
 def _fit_body(counts, f, V, default, policy, random_ties, rng):
@@ -297,19 +298,5 @@ def _fit_body(counts, f, V, default, policy, random_ties, rng):
             V[h, s] = f[h, s, policy[h, s]]
 
 
-def _refit_body(counts, f, V, pairs, new, policy, random_ties, rng):
-    """The same where the new tuples can have changed something: ``pairs[h, :new[h]]`` got data."""
-    H, S, A = f.shape
-    changed, where, m = np.empty(S, np.int64), np.empty(S, np.int64), 0
-    for h in range(H - 1, -1, -1):                                                     # 4
-        n, moved = update_targets(counts, h, pairs[h], new[h], changed, m, V[h + 1], V[h], f[h], where)   # 5
-        for i in range(n):
-            s = pairs[h, i] // A
-            policy[h, s] = argmax_random(f[h, s], rng) if random_ties else argmax(f[h, s])   # 2
-        changed[:moved] = where[:moved]
-        m = moved
-
-
 _fit = kernel(_fit_body)
-_refit = kernel(_refit_body)
 _loop = kernel(_loop_body)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mdpkit.jit import kernel
+from mdpkit.kernels.choose import argmax, argmax_random
 from mdpkit.records import Steps
 
 
@@ -67,44 +68,45 @@ def _mean_targets(tally, h, V, default, out):
                 out[s, a] = total / visits[s, a]
 
 
-def _update_targets(tally, h, pairs, n, changed, m, V, V_here, out, where):
-    """`mean_targets` where it can differ: at ``pairs[:n]``, and wherever a state of ``changed[:m]`` came next.
+def _update_values(tally, pairs, new, f, V, policy, random_ties, changed, rng):
+    """`mean_targets` of all steps, last first, where new tuples can have changed something; V and the greedy policy.
 
-    ``V_here`` becomes the maxima of ``out``; returns how many of them changed, which ``where`` then lists. The
-    listed pairs grow in ``pairs`` (S*A,); each stands there once.
+    ``pairs[h, :new[h]]`` (H, S*A) got tuples since the last time, each stands there once; the list grows by the pairs
+    from which a state of another value came. A tie is drawn again, or not, at the states of listed pairs only.
+    ``changed`` (S,) is room to work in. One function: handing the tally over at each step would double its time.
     """
-    visits, reward, moves = tally.visits[h], tally.reward[h], tally.moves[h]
-    seen, kinds, A = tally.seen[h], tally.kinds[h], out.shape[1]
-    for i in range(m):
-        t = changed[i]
-        for j in range(tally.ways[h, t]):
-            k = tally.origins[h, t, j]
-            fresh = True
-            for q in range(n):
-                if pairs[q] == k:
-                    fresh = False
-                    break
-            if fresh:
-                pairs[n] = k
-                n += 1
-    for i in range(n):
-        s, a = pairs[i] // A, pairs[i] % A
-        total = reward[s, a]
-        for j in range(kinds[s, a]):
-            t = seen[s, a, j]
-            total += moves[s, a, t] * V[t]
-        out[s, a] = total / visits[s, a]
-    moved = 0
-    for i in range(n):
-        s = pairs[i] // A
-        top = out[s, 0]
-        for a in range(1, A):
-            top = max(top, out[s, a])
-        if top != V_here[s]:
-            V_here[s] = top
-            where[moved] = s
-            moved += 1
-    return n, moved
+    visits, reward, moves, seen, kinds, origins, ways = tally
+    H, A, m = f.shape[0], f.shape[2], 0
+    for h in range(H - 1, -1, -1):
+        n = new[h]
+        for i in range(m):
+            t = changed[i]
+            for j in range(ways[h, t]):
+                k = origins[h, t, j]
+                fresh = True
+                for q in range(n):
+                    if pairs[h, q] == k:
+                        fresh = False
+                        break
+                if fresh:
+                    pairs[h, n] = k
+                    n += 1
+        for i in range(n):
+            s, a = pairs[h, i] // A, pairs[h, i] % A
+            total = reward[h, s, a]
+            for j in range(kinds[h, s, a]):
+                t = seen[h, s, a, j]
+                total += moves[h, s, a, t] * V[h + 1, t]
+            f[h, s, a] = total / visits[h, s, a]
+        m = 0
+        for i in range(n):
+            s = pairs[h, i] // A
+            policy[h, s] = argmax_random(f[h, s], rng) if random_ties else argmax(f[h, s])
+            top = f[h, s, policy[h, s]]
+            if top != V[h, s]:
+                V[h, s] = top
+                changed[m] = s
+                m += 1
 
 
 def _add_steps(tally, s, a, r, s_next):
@@ -116,5 +118,5 @@ def _add_steps(tally, s, a, r, s_next):
 
 add = kernel(_add)
 mean_targets = kernel(_mean_targets)
-update_targets = kernel(_update_targets)
+update_values = kernel(_update_values)
 add_steps = kernel(_add_steps)

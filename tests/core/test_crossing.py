@@ -70,3 +70,11 @@ def test_what_has_no_key_goes_through_numba():
     with pytest.raises(Exception, match="unicode"):
         enter(look, "text", X, True)
     assert enter(_look, Place(np.ones(3), 1), X, False) == 7.0             # interpreted
+
+
+@pytest.mark.parametrize("value", [*CASES.values(), Place(X, 3), Other(X, 3), Place(FROZEN, 2.0), (1, X), None, True, 7,
+                                   np.int64(7), np.bool_(True), 2**63, np.float32(1.5), np.random.default_rng(0)],
+                         ids=lambda value: type(value).__name__)
+def test_a_remembered_type_is_the_one_that_numba_tells(value):
+    asked = type(look).typeof_pyval(look, value)
+    assert look.typeof_pyval(value) == asked and look.typeof_pyval(value) == asked

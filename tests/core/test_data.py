@@ -146,3 +146,6 @@ def test_the_first_rows_of_data():
     data = collect(EPISODIC, full(50, H, S, A), 10, seeded(0), behaviour="mine")
     few = data.take(4)
     assert few.n == 4 and few.behaviour == "mine" and (few.steps.s == data.steps.s[:4]).all()
+    for part in (*data.steps, *few.steps):
+        with pytest.raises(ValueError, match="read-only"):
+            part[0, 0] = 0

@@ -12,11 +12,16 @@ from mdpkit.rational import fraction
 
 def excess(row: dict) -> Any:
     """measured - bound - slack; positive for a violation, inf where a number is missing. Rationals stay exact."""
-    parts = [row["measured"], row["bound"], row.get("slack", 0)]
-    if any(math.isnan(p) for p in parts) or math.isinf(parts[2]):
+    measured, bound, slack = row["measured"], row["bound"], row.get("slack", 0.0)
+    if type(measured) is type(bound) is Fraction and slack == 0:        # most rows: these, and finite floats
+        return measured - bound
+    if type(measured) is type(bound) is type(slack) is float and math.isfinite(far := measured - bound - slack):
+        return far
+    parts = [measured, bound, slack]
+    if any(math.isnan(p) for p in parts) or math.isinf(slack):
         return math.inf
     if any(math.isinf(p) for p in parts):
-        return 0.0 if parts[0] <= parts[1] else math.inf
+        return 0.0 if measured <= bound else math.inf
     number: Any = Fraction if any(isinstance(p, Fraction) for p in parts) else float    # a float is a rational
     measured, bound, slack = (number(p) for p in parts)
     return measured - bound - slack

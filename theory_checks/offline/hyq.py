@@ -250,7 +250,8 @@ CHECKS = (
         Claim("hyq", "C5", "high-probability",
               "On L(H, 3) with 300 logged episodes and T = 600 the total regret is below 10 with probability 0.95, for "
               "each of H = 4, 8, 16, 24: it does not blow up with 3^H.", "section 6, this instance", "checked"),
-        "run", tuple({"H": H, "A": 3, "T": 600, "m_off": 300} for H in (4, 8, 16, 24)), lock_total,
+        # a control begins with the last world: one that fails on a short lock need not be played on a long one
+        "run", tuple({"H": H, "A": 3, "T": 600, "m_off": 300} for H in (24, 16, 8, 4)), lock_total,
         HighProbability(0.05),
         (Saboteur("no logged data", "an assumption broken: nothing covers the comparator", world={"m_off": 0}),
          _bad("averaging", "the mean over actions in place of the maximum"))),
