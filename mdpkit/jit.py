@@ -32,7 +32,7 @@ KEPT_FOLDERS = 6     # older builds of a module than these are removed when a ne
 _DIGEST = 32
 
 
-def kernel(body: Callable, *signatures: Any, reassoc: bool = False) -> Callable:
+def kernel(body: Callable, *signatures: Any, reassoc: bool = False, inline: bool = False) -> Callable:
     """Compile ``body`` in nopython mode, cached under the `code_key` of its module.
 
     Parameters
@@ -44,6 +44,9 @@ def kernel(body: Callable, *signatures: Any, reassoc: bool = False) -> Callable:
         Compile these at once and no others (for shared pieces that are dear to compile).
     reassoc : bool
         Let the compiler reorder sums. Only for solvers whose answer is certified afterwards.
+    inline : bool
+        Put the body into the kernels that call it: for one that is handed many arrays once an episode, where handing
+        them over takes longer than what it does.
 
     Returns
     -------
@@ -52,7 +55,8 @@ def kernel(body: Callable, *signatures: Any, reassoc: bool = False) -> Callable:
     """
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         return body
-    dispatcher: Any = numba.njit(nogil=True, fastmath={"reassoc"} if reassoc else False)(body)
+    dispatcher: Any = numba.njit(nogil=True, fastmath={"reassoc"} if reassoc else False,
+                                 inline="always" if inline else "never")(body)
     cache = _cache_of(body, "reassoc" if reassoc else "")
     if cache is not None:
         dispatcher._cache = cache

@@ -234,7 +234,7 @@ def _loop_body(world, counts, mind, rule, log, first, rng):
 def _replan_body(counts, mind, rule, rounds):
     """Lines 4 to 9 where they can change something. ``rounds``: how many lists were made before.
 
-    One function, since handing the arrays over at each step would double its time.
+    One function, put into the loop: handing the arrays over at each step would double its time.
     """
     visits, _, moves, seen, kinds, origins, ways = counts
     arrivals, D, bonus, r, Q, V, policy, path, stamp, touched, pairs, changed = mind
@@ -306,5 +306,5 @@ def _replan_body(counts, mind, rule, rounds):
                         m += 1
 
 
-_replan = kernel(_replan_body)
+_replan = kernel(_replan_body, inline=True)
 _loop = kernel(_loop_body)

@@ -129,7 +129,7 @@ def run_model_free(access: Episodes, params: Params, rng: np.random.Generator) -
     phi, tests = access.known.features, access.known.discriminators
 
     def learn(visits: np.ndarray, moves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        losses = [projection_losses(phi[:, h], seen, tests) for h, seen in enumerate(moves)]
+        losses = projection_losses(np.swapaxes(phi, 0, 1), moves, tests)
         chosen = np.stack([phi[(x - x.min(0)).max(1).argmin(), h] for h, x in enumerate(losses)])
         G = np.einsum("hsji,hsj,hsjk->hik", chosen, moves.sum(-1), chosen) + params.lam * np.eye(phi.shape[-1])
         P = chosen @ np.linalg.solve(G, np.einsum("hsji,hsjt->hit", chosen, moves))[:, None]
@@ -169,12 +169,16 @@ def maximum_likelihood(P: np.ndarray, moves: np.ndarray) -> int:
 
 
 def projection_losses(phi: np.ndarray, moves: np.ndarray, tests: np.ndarray) -> np.ndarray:
-    """min_theta mean of (phi theta - f(s'))^2, (K, F), for features (K, S, J, d) and test functions f (F, S)."""
-    x, seen = phi.reshape(len(phi), -1, phi.shape[-1]), moves.reshape(-1, moves.shape[-1])
-    adjoint, n = np.swapaxes(x, 1, 2), seen.sum(-1, keepdims=True)
-    b = adjoint @ (seen @ tests.T)
-    fitted = (b * (np.linalg.pinv(adjoint @ (n * x), hermitian=True) @ b)).sum(1)
-    return (seen.sum(0) @ (tests * tests).T - fitted) / n.sum()
+    """min_theta mean of (phi theta - f(s'))^2, (..., K, F), for features (..., K, S, J, d), counts (..., S, J, S) and
+    test functions f (F, S)."""
+    x = phi.reshape(*phi.shape[:-3], -1, phi.shape[-1])
+    seen = moves.reshape(*moves.shape[:-3], 1, -1, moves.shape[-1])
+    adjoint, n = np.swapaxes(x, -1, -2), seen.sum(-1, keepdims=True)
+    size, axes = np.linalg.eigh(adjoint @ (n * x))               # directions without data are left out
+    kept = size > 1e-15 * size[..., -1:]
+    b = np.swapaxes(axes, -1, -2) @ (adjoint @ (seen @ tests.T))
+    fitted = (b * b * np.where(kept, 1 / np.where(kept, size, 1.0), 0.0)[..., None]).sum(-2)
+    return (seen.sum(-2) @ (tests * tests).T - fitted) / n.sum((-2, -1))[..., None]
 
 
 def bonuses(phi: np.ndarray, visits: np.ndarray, params: Params) -> np.ndarray:

@@ -227,18 +227,27 @@ def _objective_body(moves, phi, tests, L, losses):
     """Line 2: the excess of each decoder on each test function, and the decoder of the smallest largest one."""
     X, A, _ = moves.shape
     D, F = losses.shape
+    mass, gain = np.zeros((A, X)), np.zeros((A, X))          # of each pair: its count, and f(x') summed
     n, total = np.zeros((A, X)), np.zeros((A, X))            # there are no more cells than observations
     y, weight, gap, g = np.zeros(X), np.zeros(X), np.zeros(X), np.zeros(X)
     everything, best, smallest = 0.0, 0, np.inf
+    for x, a, t in np.ndindex(moves.shape):
+        mass[a, x] += moves[x, a, t]
+        everything += moves[x, a, t]
     for f in range(F):
         span, least = np.max(tests[f]) - np.min(tests[f]), np.inf
+        gain[:] = 0.0
+        for x in range(X):
+            for a in range(A):
+                for t in range(X if mass[a, x] > 0.0 else 0):
+                    gain[a, x] += moves[x, a, t] * tests[f, t]
         for d in range(D):
-            losses[d, f], everything = 0.0, 0.0              # less the sum of f(x')^2, which cancels
+            losses[d, f] = 0.0                               # less the sum of f(x')^2, which cancels
             n[:], total[:] = 0.0, 0.0
-            for x, a, t in np.ndindex(moves.shape):
-                n[a, phi[d, x]] += moves[x, a, t]
-                total[a, phi[d, x]] += moves[x, a, t] * tests[f, t]
-                everything += moves[x, a, t]
+            for x in range(X):
+                for a in range(A):
+                    n[a, phi[d, x]] += mass[a, x]
+                    total[a, phi[d, x]] += gain[a, x]
             for a in range(A):
                 m, before = 0, 0
                 for z in range(X):                           # cells without data leave a wider step
@@ -270,9 +279,10 @@ def _plan_body(raw, paid, cell, settings, Q):
             for a in range(A):
                 if paid[h, x, a, 1] > 0.0:
                     n[cell[x], a] += paid[h, x, a, 1]
-                    known[cell[x], a] += paid[h, x, a, 0]
+                    total = known[cell[x], a] + paid[h, x, a, 0]
                     for t in range(raw.shape[3]):
-                        known[cell[x], a] += raw[h, x, a, t] * V[cell[t]]                  # 4
+                        total += raw[h, x, a, t] * V[cell[t]]                              # 4
+                    known[cell[x], a] = total
         mean = 0.0
         for z in range(B):
             mean += V[z] / B

@@ -7,6 +7,7 @@ deterministic world with one state, where one run decides. Slopes are replaced b
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import flint
@@ -15,13 +16,13 @@ from hypothesis import strategies as st
 
 from algorithms.exploration import ucbvi
 from algorithms.exploration.ucbvi import Params
-from mdpkit import strategies
 from mdpkit.access import Episodes
 from mdpkit.concentration import ucbvi_hoeffding, ucbvi_log, ucbvi_regret
 from mdpkit.instances.formula import stationary_episodic, step_dependent
 from mdpkit.measure.regret import Regret
 from mdpkit.measure.values import optimal_value
 from mdpkit.models.tabular import EpisodicMDP
+from mdpkit.octets import law, octets
 from mdpkit.rational import exact, fraction, rational
 from mdpkit.solve.rounding import higham
 from theory_checks.engine.claims import Check, Claim, Saboteur
@@ -45,10 +46,9 @@ def two_thirds(T: np.ndarray) -> np.ndarray:
 @st.composite
 def worlds(draw: st.DrawFn) -> dict[str, Any]:
     """A stationary MDP, a few episodes, a scale of the bonus."""
-    m = draw(strategies.tabular_mdps(max_states=3, max_actions=2, gammas=(0.0,)))
-    H = draw(st.integers(1, 3))
-    return {"model": EpisodicMDP.stationary(m.P, m.r, m.rho, H), "K": draw(st.integers(1, 30)),
-            "c": draw(st.sampled_from(SCALES))}
+    S, A, H = (draw(st.integers(1, n)) for n in (3, 2, 3))
+    model = EpisodicMDP.stationary(law(draw, S, A, S, weights=range(9)), octets(draw, S, A) % 17 / 16, law(draw, S), H)
+    return {"model": model, "K": draw(st.integers(1, 30)), "c": draw(st.sampled_from(SCALES))}
 
 
 @st.composite
@@ -74,9 +74,9 @@ def laws(draw: st.DrawFn) -> dict[str, Any]:
         after = np.array([10.0, 20.0, 30.0, 40.0]) if n == 100.0 else np.full(4, 1e9)
         return {"P": m.P[0, 1, 2], "V": optimal_value(m)[1], "n": n, "arrivals": after, "sizes": (4, 3, 4, 4000)}
     S, A, H = (draw(st.integers(1, 4)) for _ in range(3))
-    V = np.array(draw(st.lists(st.integers(0, 16), min_size=S, max_size=S))) * H / 16
-    after = np.array(draw(st.lists(st.sampled_from([0.0, 1.0, 1e8, 1e12]), min_size=S, max_size=S)))
-    return {"P": draw(strategies.simplex_rows(1, S))[0], "V": V, "n": draw(st.sampled_from(COUNTS)), "arrivals": after,
+    V = octets(draw, S) % 17 * H / 16
+    after = np.array([0.0, 1.0, 1e8, 1e12])[octets(draw, S) % 4]
+    return {"P": law(draw, S, weights=range(9)), "V": V, "n": draw(st.sampled_from(COUNTS)), "arrivals": after,
             "sizes": (S, A, H, draw(st.integers(1, 5000)))}
 
 
@@ -183,10 +183,15 @@ def formula(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
 
 
 def _model(world: dict) -> EpisodicMDP:
-    S, A, H = world["F"]
+    return _built(*world["F"], bool(world.get("drifts")))
+
+
+@lru_cache
+def _built(S: int, A: int, H: int, drifts: bool) -> EpisodicMDP:
+    """The same for every row."""
     if S == 1:                                     # one state; the first action pays nothing, the others all
         return EpisodicMDP(np.ones((H, 1, A, 1)), np.tile(np.minimum(np.arange(A), 1.0), (H, 1, 1)), [1.0])
-    return step_dependent(S, A, H) if world.get("drifts") else stationary_episodic(S, A, H)
+    return step_dependent(S, A, H) if drifts else stationary_episodic(S, A, H)
 
 
 def _access(model: EpisodicMDP, rng: np.random.Generator, watch: Any = None) -> Episodes:

@@ -16,14 +16,13 @@ from hypothesis import strategies as st
 
 from algorithms.models import contrastive_ucb
 from algorithms.models.contrastive_ucb import Params
-from mdpkit import strategies
 from mdpkit.access import Episodes
 from mdpkit.instances import formula
 from mdpkit.kernels.backup import returns_of_laws
 from mdpkit.measure.values import optimal_start_value
 from mdpkit.models.games import MarkovGame
 from mdpkit.models.tabular import EpisodicMDP
-from mdpkit.octets import normalised, octets
+from mdpkit.octets import law, normalised, octets
 from mdpkit.rational import exact, fraction
 from mdpkit.solve.rounding import higham
 from theory_checks.engine.claims import Check, Claim, Saboteur, marked
@@ -98,9 +97,10 @@ def low_ranks(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def models(draw: st.DrawFn) -> dict[str, Any]:
     """A zero-sum game with rewards in [0, 1], and a model of it that is wrong by a mixture."""
-    m = draw(strategies.markov_games(max_states=3, max_horizon=3))
-    noise = normalised(octets(draw, *m.P.shape) % 9 + 1)
-    return {"P": m.P, "r": (m.r[0] + 1) / 2, "rho": m.rho, "noise": noise,
+    shape = tuple(draw(st.integers(1, n)) for n in (3, 3, 2, 2))                     # (H, S, A, B)
+    S = shape[1]
+    return {"P": law(draw, *shape, S, weights=range(9)), "r": octets(draw, *shape) % 33 / 32, "rho": law(draw, S),
+            "noise": law(draw, *shape, S, weights=range(1, 10)),
             "mix": draw(st.sampled_from([0.0, 0.125, 0.5, 1.0])), "scale": 1.0}
 
 

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from algorithms.models import gerl
 from algorithms.models.gerl import Factors, Params
-from mdpkit import strategies
 from mdpkit.access import Episodes
 from mdpkit.instances import formula
 from mdpkit.models.games import MarkovGame
@@ -89,8 +88,9 @@ def lock_class(H: int) -> tuple[np.ndarray, np.ndarray]:
 def models(draw: st.DrawFn) -> dict[str, Any]:
     """A game of two or three players with rewards in [0, 1], and a model of it that is wrong by a mixture."""
     players = draw(st.sampled_from([2, 2, 3]))
-    m = draw(strategies.markov_games(max_states=3, max_horizon=3, players=players, zero_sum=False))
-    return {"model": MarkovGame(m.P, (m.r + 1) / 2, m.rho), "noise": law(draw, *m.P.shape, weights=range(1, 10)),
+    _, S, *A = shape = tuple(draw(st.integers(1, n)) for n in (3, 3, *[2] * players))
+    m = MarkovGame(law(draw, *shape, S, weights=range(9)), octets(draw, len(A), *shape) % 33 / 32, law(draw, S))
+    return {"model": m, "noise": law(draw, *m.P.shape, weights=range(1, 10)),
             "mix": draw(st.sampled_from([0.0, 0.125, 0.5, 1.0])), "scale": 1.0}
 
 

@@ -173,10 +173,13 @@ def sure_regret(world: dict, subject: Callable, rng: np.random.Generator) -> dic
     # sum to 1 up to 4 S roundings, which moves a value by 4 S u/(1-gamma)^2 < e; occupancies are solved like values
     e = advantage_error(m.S, m.A, m.gamma, world["T"])
     slack = t * e * (6 + eta / (1 - m.gamma)) + higham(64) * bounds
-    rows = [{"measured": float(a), "bound": float(b), "slack": float(c)} for a, b, c in zip(total, bounds, slack)]
-    rows += [{"measured": float(a), "bound": float(b + c) / (1 - m.gamma), "slack": float(x) / (1 - m.gamma)}
-             for a, b, c, x in zip(gaps, bounds, models, slack)]
-    return worst(rows)
+    measured, bound, slack = np.stack([[total, bounds, slack],
+                                       [gaps, (bounds + models) / (1 - m.gamma), slack / (1 - m.gamma)]], axis=1)
+    over = measured - bound - slack
+    # of all the rows that the worst can be: that of the largest excess, and that of the largest ratio
+    places = (over.argmax(), np.where(bound > 0, measured / np.where(bound > 0, bound, 1.0), 0.0).argmax())
+    return worst({"measured": float(measured.flat[i]), "bound": float(bound.flat[i]), "slack": float(slack.flat[i])}
+                 for i in places)
 
 
 @marked

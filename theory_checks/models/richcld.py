@@ -22,6 +22,7 @@ from mdpkit.kernels.backup import returns_of_laws
 from mdpkit.measure.values import optimal_start_value
 from mdpkit.models.latent import RichMDP
 from mdpkit.models.tabular import EpisodicMDP
+from mdpkit.octets import octets
 from mdpkit.rational import exact
 from mdpkit.solve.rounding import higham
 from theory_checks.engine.claims import Check, Claim, Saboteur, marked
@@ -72,7 +73,7 @@ def rich_walk(labels: np.ndarray) -> tuple[RichMDP, np.ndarray]:
 def functions(draw: st.DrawFn) -> dict[str, Any]:
     """A walk and a bounded function."""
     S, w = draw(st.integers(2, 10)), draw(st.sampled_from([1, 2, 4, 8]))
-    f = draw(arrays(np.int64, 10, elements=st.integers(0, 8), fill=st.nothing()))[:S]
+    f = octets(draw, S) % 9
     return {"S": S, "w": w, "f": f / 8, "stays": False}
 
 

@@ -18,7 +18,8 @@ from mdpkit import rational, validate
 from mdpkit.access import Episodes, Reset
 from mdpkit.data import collect
 from mdpkit.measure import plain
-from mdpkit.measure.values import start_value
+from mdpkit.measure.regret import gaps
+from mdpkit.measure.values import optimal_start_value
 from mdpkit.models.tabular import EpisodicMDP
 from mdpkit.octets import law, octets
 from mdpkit.rational import exact
@@ -244,7 +245,7 @@ def _rolled_in(L: int, T: int, m: int, eta: float, seed: int, own: int) -> tuple
 def _curves(model: EpisodicMDP, result: Result) -> tuple[np.ndarray, np.ndarray]:
     """Values at `SHOWN`, and visits to the end of the chain between them."""
     played = result.trace.policies[result.trace.index[SHOWN[:-1]]]  # type: ignore[union-attr]
-    return (np.array([start_value(model, pi) for pi in (*played, result.output)]),
+    return (optimal_start_value(model) - gaps(model, np.array([*played, result.output])),
             result.trace.info["seen"][:, -1, -1].reshape(-1, 10).mean(1))  # type: ignore[union-attr]
 
 

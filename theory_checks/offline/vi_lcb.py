@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from algorithms.offline import vi_lcb
 from algorithms.offline.vi_lcb import Counts, Params
-from mdpkit import strategies
 from mdpkit.access import Episodes
 from mdpkit.concentration import vi_lcb_log
 from mdpkit.data import collect
@@ -24,6 +23,7 @@ from mdpkit.measure.regret import gap, pull_gaps
 from mdpkit.measure.values import optimal_action_value, value
 from mdpkit.models.bandits import Bandit
 from mdpkit.models.tabular import EpisodicMDP
+from mdpkit.octets import law, octets
 from mdpkit.rational import exact, fraction
 from mdpkit.records import Dataset, Steps
 from mdpkit.solve.rounding import higham
@@ -47,23 +47,19 @@ def two_thirds(n: np.ndarray) -> np.ndarray:
 @st.composite
 def estimates(draw: st.DrawFn) -> dict[str, Any]:
     """An episodic MDP, an estimate of it, and how many times its error the penalty is, in quarters from 1 on."""
-    m = draw(strategies.episodic_mdps(max_states=3, max_actions=2, max_horizon=3))
-    size = m.r.size
-    numbers = lambda lo, hi: np.array(draw(st.lists(st.integers(lo, hi), min_size=size, max_size=size))).reshape(
-        m.r.shape)
-    P_hat = draw(strategies.simplex_rows(size, m.S)).reshape(m.P.shape)
-    return {"model": m, "P_hat": P_hat, "r_hat": numbers(0, 16) / 16, "times": 1 + numbers(0, 8) / 4}
+    H, S, A = (draw(st.integers(1, n)) for n in (3, 3, 2))
+    kernel = lambda: law(draw, H, S, A, S, weights=range(9))
+    m = EpisodicMDP(kernel(), octets(draw, H, S, A) % 17 / 16, law(draw, S))
+    return {"model": m, "P_hat": kernel(), "r_hat": octets(draw, H, S, A) % 17 / 16,
+            "times": 1 + octets(draw, H, S, A) % 9 / 4}
 
 
 @st.composite
 def laws(draw: st.DrawFn) -> dict[str, Any]:
     """State laws, deterministic actions and a law of data with full support."""
     H, S, A = (draw(st.integers(1, 3)) for _ in range(3))
-    d = draw(strategies.simplex_rows(H, S)).reshape(H, S)
-    actions = np.array(draw(st.lists(st.integers(0, A - 1), min_size=H * S, max_size=H * S))).reshape(H, S)
-    weights = np.array(draw(st.lists(st.sampled_from([1, 8, 64]), min_size=H * S * A, max_size=H * S * A)), float)
-    mu = weights.reshape(H, -1) / weights.reshape(H, -1).sum(-1, keepdims=True)
-    return {"d": d, "actions": actions, "mu": mu.reshape(H, S, A), "matched": draw(st.booleans())}
+    return {"d": law(draw, H, S, weights=range(9)), "actions": octets(draw, H, S) % A,
+            "mu": law(draw, H, S * A, weights=(1, 8, 64)).reshape(H, S, A), "matched": draw(st.booleans())}
 
 
 # ---------------------------------------------------------------------------------------- measures
