@@ -169,15 +169,13 @@ def maximum_likelihood(P: np.ndarray, moves: np.ndarray) -> int:
 
 
 def projection_losses(phi: np.ndarray, moves: np.ndarray, tests: np.ndarray) -> np.ndarray:
-    """min_theta mean of (phi theta - f(s'))^2, (..., K, F), for features (..., K, S, J, d), counts (..., S, J, S) and
-    test functions f (F, S)."""
+    """min_theta mean of (phi theta - f(s'))^2, (..., K, F): phi (..., K, S, J, d), counts (..., S, J, S), f (F, S)."""
     x = phi.reshape(*phi.shape[:-3], -1, phi.shape[-1])
     seen = moves.reshape(*moves.shape[:-3], 1, -1, moves.shape[-1])
     adjoint, n = np.swapaxes(x, -1, -2), seen.sum(-1, keepdims=True)
     size, axes = np.linalg.eigh(adjoint @ (n * x))               # directions without data are left out
-    kept = size > 1e-15 * size[..., -1:]
     b = np.swapaxes(axes, -1, -2) @ (adjoint @ (seen @ tests.T))
-    fitted = (b * b * np.where(kept, 1 / np.where(kept, size, 1.0), 0.0)[..., None]).sum(-2)
+    fitted = (b * b / np.where(size > 1e-15 * size[..., -1:], size, np.inf)[..., None]).sum(-2)
     return (seen.sum(-2) @ (tests * tests).T - fitted) / n.sum((-2, -1))[..., None]
 
 

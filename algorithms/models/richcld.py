@@ -172,8 +172,7 @@ def demo(rng: np.random.Generator) -> Result:
     for a, move in ((0, -1), (1, 1)):
         for j in (0, 1):
             P[:, s, a, np.clip(s + move + j, 0, 5)] += 0.5
-    r = np.broadcast_to((s == 5)[:, None] * 1.0, (4, 6, 2))
-    model = RichMDP(P, r, np.eye(6)[1], (x % 6 == s[:, None]) / 2)
+    model = RichMDP(P, np.broadcast_to((s == 5)[:, None] * 1.0, (4, 6, 2)), np.eye(6)[1], (x % 6 == s[:, None]) / 2)
     bounds = {"decoders": np.stack([x % 6 * 5 % 7 % 6, x % 6]), "L": 0.5}
     return run(Episodes(model, rng, bounds=bounds), Params(30, 0.3, 2, 10), rng)
 
@@ -201,13 +200,10 @@ def _fit_body(y, n, c, g):
     knots, turns, roots = np.zeros(2 * K), np.zeros(2 * K), np.zeros(K)
     slope, level, m = 0.0, 0.0, 0                    # D = slope u + level left of all knots; turns: changes of slope
     for z in range(K):
-        slope += 2.0 * n[z]
-        level -= 2.0 * n[z] * y[z]
+        slope, level = slope + 2.0 * n[z], level - 2.0 * n[z] * y[z]
         a, b, k = slope, level, 0
         while k < m and a * knots[k] + b < 0.0:
-            b -= turns[k] * knots[k]
-            a += turns[k]
-            k += 1
+            a, b, k = a + turns[k], b - turns[k] * knots[k], k + 1
         roots[z] = -b / a
         if z < K - 1:
             for i in range(m - 1, k - 1, -1):
@@ -216,8 +212,7 @@ def _fit_body(y, n, c, g):
                 knots[i] -= c[z]
             knots[k], turns[k] = roots[z] - c[z], -a
             knots[k + 1], turns[k + 1] = roots[z] + c[z], a
-            level += slope * c[z]
-            m += 2
+            level, m = level + slope * c[z], m + 2
     g[K - 1] = roots[K - 1]
     for z in range(K - 2, -1, -1):
         g[z] = min(max(roots[z], g[z + 1] - c[z]), g[z + 1] + c[z])
@@ -227,8 +222,7 @@ def _objective_body(moves, phi, tests, L, losses):
     """Line 2: the excess of each decoder on each test function, and the decoder of the smallest largest one."""
     X, A, _ = moves.shape
     D, F = losses.shape
-    mass, gain = np.zeros((A, X)), np.zeros((A, X))          # of each pair: its count, and f(x') summed
-    n, total = np.zeros((A, X)), np.zeros((A, X))            # there are no more cells than observations
+    mass, gain, n, total = np.zeros((A, X)), np.zeros((A, X)), np.zeros((A, X)), np.zeros((A, X))   # cells <= X
     y, weight, gap, g = np.zeros(X), np.zeros(X), np.zeros(X), np.zeros(X)
     everything, best, smallest = 0.0, 0, np.inf
     for x, a, t in np.ndindex(moves.shape):
@@ -237,17 +231,14 @@ def _objective_body(moves, phi, tests, L, losses):
     for f in range(F):
         span, least = np.max(tests[f]) - np.min(tests[f]), np.inf
         gain[:] = 0.0
-        for x in range(X):
-            for a in range(A):
-                for t in range(X if mass[a, x] > 0.0 else 0):
-                    gain[a, x] += moves[x, a, t] * tests[f, t]
+        for x, a, t in np.ndindex(moves.shape):
+            gain[a, x] += moves[x, a, t] * tests[f, t]
         for d in range(D):
             losses[d, f] = 0.0                               # less the sum of f(x')^2, which cancels
             n[:], total[:] = 0.0, 0.0
-            for x in range(X):
-                for a in range(A):
-                    n[a, phi[d, x]] += mass[a, x]
-                    total[a, phi[d, x]] += gain[a, x]
+            for a, x in np.ndindex(mass.shape):
+                n[a, phi[d, x]] += mass[a, x]
+                total[a, phi[d, x]] += gain[a, x]
             for a in range(A):
                 m, before = 0, 0
                 for z in range(X):                           # cells without data leave a wider step
@@ -310,8 +301,7 @@ def _loop_body(world, phi, tests, settings, raw, paid, moves, losses, policy, ch
                 a = argmax_random(Q[h, z], rng)                                            # 6
                 for x in range(X):
                     if cell[x] == z:
-                        policy[h, x] = a
-                        log.policy[m, h, x] = a
+                        policy[h, x] = log.policy[m, h, x] = a
         x = start(world)
         for h in range(H):                                                                 # 6
             a = policy[h, x]

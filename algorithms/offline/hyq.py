@@ -177,7 +177,7 @@ def certificate(access: Exact, policy: Any, nu: np.ndarray, f: np.ndarray) -> tu
     model = access.model
     C = transfer(access, policy, nu)
     x = bellman_errors(model.P, model.r, f)
-    d = np.array([_occupancy(model.P, model.rho, _greedy(one)) for one in f.reshape(-1, *model.r.shape)])
+    d = np.array([_occupancy(model.P, model.rho, pi) for pi in _greedy(f).reshape(-1, *model.r.shape)])
     return (C * np.sqrt((nu * x * x).sum((-3, -2, -1))),
             np.abs((d.reshape(f.shape) * x).sum((-2, -1))).sum(-1))
 

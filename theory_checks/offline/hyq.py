@@ -121,15 +121,13 @@ def sure_gap(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
 def potential_gap(world: dict, subject: Callable, rng: np.random.Generator) -> dict:
     """C3 along a run, second part: |<X_t, W_t>| against the elliptical norm, and the sum of the squared norms."""
     m = world["model"]
-    result = _short_run(world, rng)
+    f = _short_run(world, rng).trace.info["f"]  # type: ignore[union-attr]
+    d_f = np.array([hyq._occupancy(m.P, m.rho, pi) for pi in hyq._greedy(f)])
+    errors = -hyq.bellman_errors(m.P, m.r, f)
     lam, worst = 1.0, {"measured": -np.inf, "bound": 0.0, "slack": 0.0}
+    T, d = len(f), m.S * m.A
     for h in range(m.H):
-        X, W = [], []
-        for f in result.trace.info["f"]:  # type: ignore[union-attr]
-            X.append(hyq._occupancy(m.P, m.rho, hyq._greedy(f))[h].ravel())
-            W.append(-hyq.bellman_errors(m.P, m.r, f)[h].ravel())
-        realised, bounds, norms = subject(np.array(X), np.array(W), lam)
-        d, T = X[0].size, len(X)
+        realised, bounds, norms = subject(d_f[:, h].reshape(T, d), errors[:, h].reshape(T, d), lam)
         whole = 2 * d * np.log1p(T / (lam * d))                   # B = 1 bounds the norm of an occupancy
         # a solve with condition number at most 1 + T, in d dimensions
         slack = higham(16 * d * d) * (1 + T) * (1 + float(bounds.max()))
