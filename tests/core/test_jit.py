@@ -39,6 +39,16 @@ def test_an_edit_in_another_module_reaches_the_caller_and_leaves_the_neighbour_c
     assert snapshot(tmp_path / "cache") == everything, "a third run finds everything cached"
 
 
+def test_an_edit_reaches_a_caller_that_has_taken_the_piece_in(tmp_path):
+    helper = HELPER.replace("kernel(_scale)", "kernel(_scale, inline=True)")
+    toy(tmp_path)
+    for scale, answers in (("3.0", "6.0 0.5"), ("7.0", "14.0 0.5")):
+        write(tmp_path / "toy", helper=helper.replace("3.0", scale))
+        assert run(tmp_path, ANSWERS) == answers
+        everything = snapshot(tmp_path / "cache")
+        assert run(tmp_path, ANSWERS) == answers and snapshot(tmp_path / "cache") == everything
+
+
 # damage
 
 DAMAGED = """
