@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,7 +22,7 @@ from algorithms.offline import hyq
 from mdpkit.errors import MdpkitError
 from mdpkit.models.tabular import EpisodicMDP
 from mdpkit.strategies import episodic_mdps
-from theory_checks.engine import codec
+from theory_checks.engine import codec, search
 from theory_checks.engine.claims import INCONCLUSIVE, REFUTED
 from theory_checks.engine.judges import Sure
 from theory_checks.engine.runner import verify
@@ -139,6 +140,61 @@ def test_a_search_is_the_same_in_every_process(tmp_path):
     first, second = (json.loads(p.communicate(timeout=240)[0]) for p in runs)
     assert first == second[:2] == second[2:]
     assert "violated" in first[0] and not first[0]["violated"] and first[1]["violated"]
+
+
+def _raises_at_seven(xs):
+    if 7 in xs:
+        raise ZeroDivisionError("seven")
+    return {"measured": len(xs), "bound": 9}
+
+
+def _draws_globally(xs):
+    return {"measured": np.random.random() + random.random() + sum(xs) / 100, "bound": 2}    # noqa: NPY002
+
+
+MEASURES = {"holds": lambda xs: {"measured": sum(xs), "bound": 1000},
+            "violated": lambda xs: {"measured": sum(xs), "bound": 30},
+            "raises": _raises_at_seven,
+            "draws from global generators": _draws_globally}
+LISTS = {"free": st.lists(st.integers(0, 60), max_size=6),
+         "filtered": st.lists(st.integers(0, 60), max_size=6).filter(lambda xs: len(xs) != 2),
+         "assuming": st.lists(st.integers(0, 60), max_size=6).map(lambda xs: hypothesis.assume(len(xs) != 3) and xs),
+         "impossible": st.integers().filter(lambda n: False)}
+
+
+@pytest.mark.parametrize("shrink", [False, True])
+@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+@pytest.mark.parametrize("worlds", LISTS.values(), ids=LISTS)
+def test_both_doors_of_hypothesis_lead_through_the_same_worlds(worlds, measure, shrink, monkeypatch):
+    def found(direct: bool) -> tuple:
+        seen = []
+        monkeypatch.setattr(search, "_engine_is_known", lambda: direct)
+        before = random.getstate(), np.random.get_state()[1].tolist()      # noqa: NPY002
+        try:
+            row = search.search(worlds, lambda world: (seen.append(world), measure(world))[1], 5, 60, shrink=shrink)
+        except Exception as e:
+            row = type(e)
+        assert (random.getstate(), np.random.get_state()[1].tolist()) == before      # noqa: NPY002
+        return row, seen
+
+    if not search._engine_is_known():
+        pytest.skip("this hypothesis is searched by its public door alone")
+    direct, public = found(True), found(False)
+    assert direct == public
+    assert direct[1] or worlds is LISTS["impossible"]
+
+
+def test_a_subject_that_changes_its_mind_is_told():
+    turn = iter(range(10**6))
+    with pytest.raises((MdpkitError, hypothesis.errors.Flaky)):
+        search.search(st.integers(), lambda n: {"measured": next(turn) % 50, "bound": 48}, 1, 100)
+
+
+def test_a_hypothesis_that_is_not_known_is_searched_by_its_public_door(monkeypatch):
+    from hypothesis.internal.conjecture import engine
+
+    monkeypatch.delattr(engine, "ConjectureRunner")
+    assert not search._engine_is_known.__wrapped__()
 
 
 def test_a_sure_judge_without_rows_says_so():
