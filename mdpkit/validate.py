@@ -83,7 +83,7 @@ def index(name: str, at: Sequence[int | str]) -> str:
 def within(name: str, value: np.ndarray, lo: float, hi: float) -> np.ndarray:
     """Every entry in [lo, hi]."""
     if value.size and not (value.min() >= lo and value.max() <= hi):
-        at = tuple(int(i) for i in np.argwhere((value < lo) | (value > hi))[0])
+        at = tuple(int(i) for i in np.argwhere(~((value >= lo) & (value <= hi)))[0])
         raise MdpkitError(index(name, at), f"in [{lo:g}, {hi:g}]", float(value[at]))
     return value
 

@@ -23,7 +23,7 @@ from mdpkit.measure.plain import discounted_values
 from mdpkit.measure.values import optimal_action_value
 from mdpkit.models.convert import to_episodic
 from mdpkit.models.tabular import TabularMDP
-from mdpkit.octets import law, octets, small_mdp
+from mdpkit.octets import Pool, law, octets, small_mdp
 from mdpkit.rational import exact, fraction
 from mdpkit.records import Result
 from mdpkit.solve.rounding import advantage_error, higham
@@ -72,25 +72,28 @@ def expert(model: TabularMDP) -> np.ndarray:
 @st.composite
 def pairs(draw: st.DrawFn) -> dict[str, Any]:
     """A small MDP, another kernel for it, and two policies."""
-    m = small_mdp(draw, 3)
-    return {"model": m, "M": law(draw, m.S, m.A, m.S), "pi_star": law(draw, m.S, m.A), "pi": law(draw, m.S, m.A)}
+    pool = Pool(draw, 51, 27, 9, 9)
+    m = small_mdp(pool, 3)
+    return {"model": m, "M": law(pool, m.S, m.A, m.S), "pi_star": law(pool, m.S, m.A), "pi": law(pool, m.S, m.A)}
 
 
 @st.composite
 def functions(draw: st.DrawFn) -> dict[str, Any]:
     """Two kernels of one row and a function, as integers, often 0 or 1."""
-    S = draw(st.integers(1, 4))
-    P, M = law(draw, 1, 1, S), law(draw, 1, 1, S)
-    return {"P": P, "M": M, "V": octets(draw, S) % draw(st.sampled_from([2, 256]))}
+    pool = Pool(draw, 4, 4, 4)
+    S = pool.integer(1, 4)
+    P, M = law(pool, 1, 1, S), law(pool, 1, 1, S)
+    return {"P": P, "M": M, "V": octets(pool, S) % pool.one_of([2, 256])}
 
 
 @st.composite
 def runs(draw: st.DrawFn) -> dict[str, Any]:
     """A small MDP and a run on it from data of a law nu: with the step of `lamps.theory` or another."""
-    m, T = small_mdp(draw, 3), draw(st.sampled_from([10, 160]))
-    eta = draw(st.sampled_from([lamps.theory(T, 1, m.A, m.gamma).eta, *ETAS]))
-    return {"model": m, "nu": law(draw, m.S * m.A), "T": T, "m": draw(st.integers(1, 4)), "eta": eta,
-            "pi_star": expert(m) if draw(st.booleans()) else law(draw, m.S, m.A)}
+    pool = Pool(draw, 51, 9, 9)
+    m, T = small_mdp(pool, 3), pool.one_of([10, 160])
+    eta = pool.one_of([lamps.theory(T, 1, m.A, m.gamma).eta, *ETAS])
+    return {"model": m, "nu": law(pool, m.S * m.A), "T": T, "m": pool.integer(1, 4), "eta": eta,
+            "pi_star": expert(m) if pool.integer(0, 1) else law(pool, m.S, m.A)}
 
 
 # ---------------------------------------------------------------------------------------- measures

@@ -23,7 +23,7 @@ from mdpkit.measure import plain
 from mdpkit.measure.values import optimal_action_value, value
 from mdpkit.models.convert import to_episodic
 from mdpkit.models.tabular import TabularMDP
-from mdpkit.octets import law, octets, small_mdp
+from mdpkit.octets import Pool, law, octets, small_mdp
 from mdpkit.rational import exact, fraction
 from mdpkit.records import Steps
 from mdpkit.solve.rounding import advantage_error, higham
@@ -69,32 +69,35 @@ def features() -> np.ndarray:
 @st.composite
 def batches(draw: st.DrawFn) -> dict[str, Any]:
     """Tuples in which each pair of up to 3 states and 2 actions is seen, and a discount."""
-    S, A = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    pool = Pool(draw, 12, 12, 12)
+    S, A = pool.integer(1, 3), pool.integer(1, 2)
     s, a = (x.ravel() for x in np.indices((S, A)))
-    more, m = octets(draw, 6, 2), S * A + 6
+    more, m = octets(pool, 6, 2), S * A + 6
     s, a = np.append(s, more[:, 0] % S), np.append(a, more[:, 1] % A)
-    return {"S": S, "A": A, "s": s, "a": a, "r": octets(draw, m) % 5 / 4, "next": octets(draw, m) % S,
-            "gamma": draw(st.sampled_from([0.5, 0.75, 0.9])), "drop": 0}
+    return {"S": S, "A": A, "s": s, "a": a, "r": octets(pool, m) % 5 / 4, "next": octets(pool, m) % S,
+            "gamma": pool.one_of([0.5, 0.75, 0.9]), "drop": 0}
 
 
 @st.composite
 def sequences(draw: st.DrawFn) -> dict[str, Any]:
     """A small MDP and noise (K, S, A) that moves each iterate off its target: anything that a regression might do."""
-    m, K = small_mdp(draw, 3), draw(st.integers(1, 5))
-    size = np.array([draw(st.sampled_from(NOISE)) for _ in range(K)])
-    signs = octets(draw, K, m.S, m.A) % 3 - 1
+    pool = Pool(draw, 51, 45)
+    m, K = small_mdp(pool, 3), pool.integer(1, 5)
+    size = np.array([pool.one_of(NOISE) for _ in range(K)])
+    signs = octets(pool, K, m.S, m.A) % 3 - 1
     return {"model": m, "noise": size[:, None, None] * signs / 4}
 
 
 @st.composite
 def covered(draw: st.DrawFn) -> dict[str, Any]:
     """A small MDP, a law of the data which may miss pairs, features or none, and a number of sweeps."""
-    m = draw(st.sampled_from([None, blind()])) or small_mdp(draw, 3)
-    mu = law(draw, m.S * m.A, least=draw(st.sampled_from([0, 1]))).reshape(m.S, m.A)
-    if draw(st.booleans()):
+    pool = Pool(draw, 51, 9, 18)
+    m = pool.one_of([None, blind()]) or small_mdp(pool, 3)
+    mu = law(pool, m.S * m.A, least=pool.integer(0, 1)).reshape(m.S, m.A)
+    if pool.integer(0, 1):
         mu = np.outer(m.rho, np.full(m.A, 1 / m.A))                  # data from the starts alone
-    phi = octets(draw, m.S, m.A, 2) % 5 / 4 if draw(st.booleans()) else None
-    return {"model": m, "mu": mu, "phi": phi, "K": draw(st.sampled_from([1, 3, 80]))}
+    phi = octets(pool, m.S, m.A, 2) % 5 / 4 if pool.integer(0, 1) else None
+    return {"model": m, "mu": mu, "phi": phi, "K": pool.one_of([1, 3, 80])}
 
 
 # ---------------------------------------------------------------------------------------- measures

@@ -23,7 +23,7 @@ from mdpkit.instances.locks import lucky_behaviour, lucky_traps
 from mdpkit.measure.regret import Regret, gaps
 from mdpkit.measure.values import optimal_action_value
 from mdpkit.models.tabular import EpisodicMDP
-from mdpkit.octets import law, octets
+from mdpkit.octets import Pool, law, octets
 from mdpkit.rational import exact, fraction
 from mdpkit.records import Dataset, Result
 from mdpkit.solve.rounding import higham
@@ -52,13 +52,14 @@ def _worlds(draw: st.DrawFn, states: int, horizon: int) -> dict[str, Any]:
     The critic is zero or Q*, moved by some quarters at some pairs, the comparator often optimal: bounds are tight
     where few errors matter.
     """
-    H, S, A = draw(st.integers(1, horizon)), draw(st.integers(1, states)), draw(st.integers(1, 3))
-    model = EpisodicMDP(law(draw, H, S, A, S, weights=range(9)), octets(draw, H, S, A) % 17 / 16, law(draw, S))
+    pool = Pool(draw, states * (n := 3 * horizon * states), n, states, n, n, n)
+    H, S, A = pool.integer(1, horizon), pool.integer(1, states), pool.integer(1, 3)
+    model = EpisodicMDP(law(pool, H, S, A, S, weights=range(9)), octets(pool, H, S, A) % 17 / 16, law(pool, S))
     Q = optimal_action_value(model)
-    pi_e = Q.argmax(-1) if draw(st.booleans()) else law(draw, H, S, A)
-    f = np.array([0, 0, 0, 1, -1, 2, -2, 8])[octets(draw, H, S, A) % 8] / 4 + (Q if draw(st.booleans()) else 0.0)
+    pi_e = Q.argmax(-1) if pool.integer(0, 1) else law(pool, H, S, A)
+    f = np.array([0, 0, 0, 1, -1, 2, -2, 8])[octets(pool, H, S, A) % 8] / 4 + (Q if pool.integer(0, 1) else 0.0)
     return {"model": model, "pi_e": validate.policy("pi_e", pi_e, (H, S, A)), "f": f,
-            "nu": law(draw, H, S * A, weights=(1, 8, 64)).reshape(H, S, A)}
+            "nu": law(pool, H, S * A, weights=(1, 8, 64)).reshape(H, S, A)}
 
 
 def worlds() -> st.SearchStrategy[dict[str, Any]]:

@@ -14,12 +14,12 @@ import numpy as np
 from hypothesis import strategies as st
 
 from algorithms.planning import planning_basics as pb
-from mdpkit import rational, validate
+from mdpkit import rational
 from mdpkit.access import Exact
 from mdpkit.instances.lower_bounds import greedy_loss, greedy_loss_estimate, leaking
 from mdpkit.measure.values import optimal_value
 from mdpkit.models.tabular import EpisodicMDP, TabularMDP
-from mdpkit.octets import octets
+from mdpkit.octets import Pool, normalised, octets
 from mdpkit.rational import exact
 from mdpkit.solve.rounding import U, backup_error
 from theory_checks.engine.claims import Check, Claim, Saboteur, marked
@@ -36,37 +36,36 @@ SURE = Sure("EXACT", 200)
 
 # ------------------------------------------------------------------------------------------ worlds
 
-def _law(draw: st.DrawFn, *shape: int) -> np.ndarray:
+def _law(draw: Pool, *shape: int) -> np.ndarray:
     """Probability rows, one byte each: point masses on k for even bytes 2k, some pattern of weights for odd ones."""
     raw, i = octets(draw, *shape[:-1], 1), np.arange(shape[-1])
     k = raw // 2
     weights = WEIGHTS[(k // 2 ** (i % 5) + 3 * i * k) % 8] * (raw % 2)
-    weights = np.where(weights.sum(-1, keepdims=True) > 0, weights, i == k % shape[-1])
-    return weights / weights.sum(-1, keepdims=True)
+    return normalised(np.where(weights.sum(-1, keepdims=True) > 0, weights, i == k % shape[-1]))
 
 
-def _guess(draw: st.DrawFn, m: TabularMDP) -> np.ndarray:
+def _guess(draw: Pool, m: TabularMDP) -> np.ndarray:
     """Any V, or one near V*, where bounds are tight."""
-    scale = draw(st.sampled_from([1.0, 0.125, 4.0]))
-    centre = optimal_value(m) if draw(st.booleans()) else 0.0
+    scale = draw.one_of([1.0, 0.125, 4.0])
+    centre = optimal_value(m) if draw.integer(0, 1) else 0.0
     return centre + scale * (octets(draw, m.S) % 17 - 8) / 8
 
 
-def _policy(draw: st.DrawFn, m: TabularMDP | EpisodicMDP) -> np.ndarray:
-    return validate.simplex("pi", _law(draw, *m.r.shape), m.r.shape)
+def _policy(draw: Pool, m: TabularMDP | EpisodicMDP) -> np.ndarray:
+    return _law(draw, *m.r.shape)
 
 
-def _P_hat(draw: st.DrawFn, m: TabularMDP) -> np.ndarray:
-    rows = np.where((octets(draw, *m.r.shape) % 2 == 1)[..., None], _law(draw, *m.P.shape), m.P)
-    return validate.simplex("P_hat", rows, m.P.shape)
+def _P_hat(draw: Pool, m: TabularMDP) -> np.ndarray:
+    return np.where((octets(draw, *m.r.shape) % 2 == 1)[..., None], _law(draw, *m.P.shape), m.P)
 
 
 @st.composite
 def _worlds(draw: st.DrawFn, gammas: tuple[float, ...] = GAMMAS, **fields: Any) -> dict[str, Any]:
-    """A model, and what the fields draw for it: a function of (draw, model), or a strategy."""
-    S, A = draw(st.integers(1, 6)), draw(st.integers(1, 4))
-    m = TabularMDP(_law(draw, S, A, S), octets(draw, S, A) % 17 / 16, draw(st.sampled_from(gammas)), _law(draw, S))
-    return {"model": m, **{k: f(draw, m) if callable(f) else draw(f) for k, f in fields.items()}}
+    """A model, and what the fields, functions of (draw, model), draw for it."""
+    pool = Pool(draw, 24, 24, 6, 24, 24, 24)
+    S, A = pool.integer(1, 6), pool.integer(1, 4)
+    m = TabularMDP(_law(pool, S, A, S), octets(pool, S, A) % 17 / 16, pool.one_of(gammas), _law(pool, S))
+    return {"model": m, **{k: f(pool, m) for k, f in fields.items()}}
 
 
 def _leak(w: dict[str, float]) -> dict[str, Any]:
@@ -77,15 +76,16 @@ def _leak(w: dict[str, float]) -> dict[str, Any]:
 @st.composite
 def horizons(draw: st.DrawFn) -> dict[str, Any]:
     """An episodic model and two policies."""
-    H, S, A = (draw(st.integers(1, 4)) for _ in range(3))
-    m = EpisodicMDP(_law(draw, H, S, A, S), octets(draw, H, S, A) % 17 / 16, _law(draw, S))
-    return {"model": m, "pi": _policy(draw, m), "pi_ref": _policy(draw, m)}
+    pool = Pool(draw, 64, 64, 4, 16, 16)
+    H, S, A = (pool.integer(1, 4) for _ in range(3))
+    m = EpisodicMDP(_law(pool, H, S, A, S), octets(pool, H, S, A) % 17 / 16, _law(pool, S))
+    return {"model": m, "pi": _policy(pool, m), "pi_ref": _policy(pool, m)}
 
 
 values = partial(_worlds, V=_guess)
 pairs = partial(_worlds, (*GAMMAS, 0.98), V=_guess, step=lambda draw, m: (octets(draw, m.S) % 3 - 1) / 64,
-                shift=st.sampled_from([1.0, -0.125, 8.0]))
-targets = partial(_worlds, eps=st.sampled_from([1.0, 0.125, 2.0**-6, 2.0**-10]))
+                shift=lambda draw, m: draw.one_of([1.0, -0.125, 8.0]))
+targets = partial(_worlds, eps=lambda draw, m: draw.one_of([1.0, 0.125, 2.0**-6, 2.0**-10]))
 starts = partial(_worlds, (*GAMMAS, 0.99), start=lambda draw, m: octets(draw, m.S) % m.A)
 policies = partial(_worlds, pi=_policy, pi_ref=_policy)
 estimates = partial(_worlds, pi=_policy, P_hat=_P_hat, r_hat=lambda draw, m: np.where(
