@@ -243,9 +243,9 @@ def _delta(delta: float, name: str = "delta") -> float:
     return validate.interval(name, delta, 0.0, 1.0, open_lo=True, open_hi=True)
 
 
-ucbvi_hoeffding = kernel(_ucbvi_hoeffding)
-ucbvi_bernstein = kernel(_ucbvi_bernstein)
-ucbvi_distrust = kernel(_ucbvi_distrust)
+ucbvi_hoeffding = kernel(_ucbvi_hoeffding, checked=False)
+ucbvi_bernstein = kernel(_ucbvi_bernstein, checked=False)
+ucbvi_distrust = kernel(_ucbvi_distrust, checked=False)
 hoeffding = kernel(_hoeffding)
 pevi_hoeffding = kernel(_pevi_hoeffding)
 vi_lcb = kernel(_vi_lcb)

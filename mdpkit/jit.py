@@ -32,7 +32,8 @@ KEPT_FOLDERS = 6     # older builds of a module than these are removed when a ne
 _DIGEST = 32
 
 
-def kernel(body: Callable, *signatures: Any, reassoc: bool = False, inline: bool = False) -> Callable:
+def kernel(body: Callable, *signatures: Any, reassoc: bool = False, inline: bool = False,
+           checked: bool = True) -> Callable:
     """Compile ``body`` in nopython mode, cached under the `code_key` of its module.
 
     Parameters
@@ -47,6 +48,10 @@ def kernel(body: Callable, *signatures: Any, reassoc: bool = False, inline: bool
     inline : bool
         Put the body into the kernels that call it: for one that is handed many arrays once an episode, where handing
         them over takes longer than what it does.
+    checked : bool
+        Raise on a division by zero. Without, it gives inf or nan, as interpreted: for loops all of whose divisors are
+        positive by construction, told beside. numba counts references in a loop that an exception may leave, which can
+        be half of what it does.
 
     Returns
     -------
@@ -56,8 +61,9 @@ def kernel(body: Callable, *signatures: Any, reassoc: bool = False, inline: bool
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         return body
     dispatcher: Any = numba.njit(nogil=True, fastmath={"reassoc"} if reassoc else False,
-                                 inline="always" if inline else "never")(body)
-    cache = _cache_of(body, "reassoc" if reassoc else "")
+                                 inline="always" if inline else "never",
+                                 error_model="python" if checked else "numpy")(body)
+    cache = _cache_of(body, "reassoc " * reassoc + "unchecked" * (not checked))
     if cache is not None:
         dispatcher._cache = cache
     remember_types(dispatcher)

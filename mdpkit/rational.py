@@ -55,14 +55,13 @@ def eye(n: int, like: np.ndarray) -> np.ndarray:
 
 
 def solve(M: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """x with M x = b, for b (n,): exact for rationals, LAPACK for floats."""
+    """x with M x = b, for b (n,) or (n, k): exact for rationals, LAPACK for floats."""
     if not is_exact(M):
         return np.linalg.solve(M, b)
-    out = np.empty(len(b), object)
-    answer = flint.fmpq_mat(M.tolist()).solve(flint.fmpq_mat([[x] for x in b]))
-    for i, line in enumerate(answer.tolist()):
-        out[i] = line[0]
-    return out
+    answer = flint.fmpq_mat(M.tolist()).solve(flint.fmpq_mat(b.reshape(len(b), -1).tolist()))
+    out = np.empty((len(b), b.size // len(b)), object)
+    out[:] = answer.tolist()
+    return out.reshape(b.shape)
 
 
 def fraction(x: Any) -> Any:

@@ -126,27 +126,24 @@ def regress(steps: Steps, f: np.ndarray, gamma: Any, phi: np.ndarray) -> np.ndar
 
 
 def least_squares(x: np.ndarray, weight: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """w (d,) that minimises sum_i weight_i (<x_i, w> - y_i)^2; of least norm for floats, unique for rationals."""
+    """w (d,) that minimises sum_i weight_i (<x_i, w> - y_i)^2; of least norm for floats, unique for rationals.
+
+    For the identity in place of y the matrix (d, n) that takes y to w.
+    """
     if rational.is_exact(x):
         return rational.solve(x.T @ (weight[:, None] * x), x.T @ (weight * y))
     root = np.sqrt(weight)
     return np.linalg.lstsq(root[:, None] * x, root * y, rcond=None)[0]
 
 
-def project(weight: np.ndarray, y: np.ndarray, phi: np.ndarray | None, default: Any) -> np.ndarray:
-    """The element of F nearest to y in L2(weight), all (S, A); without phi y itself, ``default`` off the support."""
-    if phi is None:
-        return np.where(weight > 0, y, default)
-    seen = weight > 0
-    return phi @ least_squares(phi[seen], weight[seen], y[seen])
-
-
-def _projection(weight: np.ndarray, phi: np.ndarray | None, default: float) -> Callable[[np.ndarray], np.ndarray]:
-    """`project` as a function of y, on floats: what only the weights decide is computed once."""
+def projection(weight: np.ndarray, phi: np.ndarray | None, default: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """From y (S, A) to the element of F nearest to it in L2(weight), all (S, A); without phi that is y itself, and
+    ``default`` off the support. What only the weights decide is computed once.
+    """
     seen = weight > 0
     if phi is None:
         return lambda y: np.where(seen, y, default)
-    onto = phi @ least_squares(phi[seen], weight[seen], np.eye(int(seen.sum())))                      # (S, A, seen)
+    onto = phi @ least_squares(phi[seen], weight[seen], rational.eye(int(seen.sum()), phi))            # (S, A, seen)
     return lambda y: onto @ y[seen]
 
 
@@ -158,8 +155,9 @@ def iterates(mu: np.ndarray, r: np.ndarray, P: np.ndarray, gamma: Any, K: int, p
     ``start`` or 0; without phi F is all functions, 0 where mu is.
     """
     out = [rational.zeros(r.shape, r) if start is None else start]                                      # 1
+    nearest = projection(mu, phi, out[0].flat[0] * 0)
     for _ in range(K):                                                                                  # 1
-        out.append(_clip(project(mu, r + gamma * (P @ out[-1].max(-1)), phi, out[0].flat[0] * 0), top))  # 2, 3
+        out.append(_clip(nearest(r + gamma * (P @ out[-1].max(-1))), top))                              # 2, 3
     return np.array(out)
 
 
@@ -184,7 +182,9 @@ def concentrability(P: np.ndarray, rho: np.ndarray, mu: np.ndarray, T: int = 200
     """
     W, reached = np.eye(len(rho)), rho.copy()
     for _ in range(T):
-        W = (P @ W).max(1)
+        before, W = W, (P @ W).max(1)
+        if (before == W).all():                 # for good
+            break
         reached = np.maximum(reached, rho @ W)
     later = np.where(reached > 0, np.maximum(reached, W[reached > 0].max(0)), 0.0)
     least = mu.min(-1)
@@ -220,7 +220,7 @@ def _discounted(access: Episodes, data: Dataset, params: Params, rng: np.random.
     parts = [Steps(*(x[k::K, 0] for x in steps)) for k in range(K)] if params.fresh else \
         [Steps(*(x[:, 0] for x in steps))]
     means = [_means(part, S, A) for part in parts]
-    batches = [(_projection(N, phi, params.default), r, P) for N, r, P in means] * (K // len(parts))
+    batches = [(projection(N, phi, params.default), r, P) for N, r, P in means] * (K // len(parts))
 
     def once(state: tuple, access: Any, rng: np.random.Generator) -> tuple:
         k, f = state
@@ -239,7 +239,7 @@ def _episodic(access: Episodes, data: Dataset, params: Params, rng: np.random.Ge
     f, V = np.zeros((H, S, A)), np.zeros(S)
     for h in range(H - 1, -1, -1):                                                                     # 5
         N, r, P = _means(Steps(*(part[:, h] for part in steps)), S, A)
-        f[h] = _clip(project(N, r + P @ V, phi, params.default), float(H - h))                         # 5
+        f[h] = _clip(projection(N, phi, params.default)(r + P @ V), float(H - h))                      # 5
         V = f[h].max(-1)
     return Result(f, None, params, {"offline": data.n, **access.samples})                              # 4
 

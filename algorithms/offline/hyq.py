@@ -37,7 +37,6 @@ from mdpkit.iterate import iterate
 from mdpkit.jit import kernel
 from mdpkit.kernels import tally as tallies
 from mdpkit.kernels.choose import argmax, argmax_random
-from mdpkit.kernels.copy import copy
 from mdpkit.kernels.play import play
 from mdpkit.kernels.tally import add, mean_targets, update_values
 from mdpkit.measure.coverage import transfer_coefficient
@@ -264,10 +263,14 @@ def _loop_body(world, counts, f, V, policy, settings, log, first, rng):
     default, random_ties, m_on = settings[0], settings[1] > 0.0, int(settings[2])
     played, new, changed = np.empty((H, S * A), np.int64), np.zeros(H, np.int64), np.empty(S, np.int64)
     for t in range(len(log.policy)):                                                   # 1
-        copy(log.policy[t], policy)                                                    # 2
-        copy(log.f[t], f)
-        for h in range(H):
+        for h in range(H):                                                             # 2
             new[h] = 0
+            for s in range(S):
+                log.policy[t, h, s] = policy[h, s]
+        for h in range(log.f.shape[1]):                        # none where a watch sees the policies alone
+            for s in range(S):
+                for a in range(A):
+                    log.f[t, h, s, a] = f[h, s, a]
         for _ in range(m_on):                                                          # 3
             s = start(world)
             for h in range(H):
@@ -299,4 +302,4 @@ def _fit_body(counts, f, V, default, policy, random_ties, rng):
 
 
 _fit = kernel(_fit_body)
-_loop = kernel(_loop_body)
+_loop = kernel(_loop_body, checked=False)             # divisors: A, and visits of pairs that have some

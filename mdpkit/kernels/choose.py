@@ -32,5 +32,5 @@ def _argmax_random(q, rng):
     return best
 
 
-argmax = kernel(_argmax)
-argmax_random = kernel(_argmax_random)
+argmax = kernel(_argmax, inline=True)
+argmax_random = kernel(_argmax_random, inline=True)

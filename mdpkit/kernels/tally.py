@@ -72,17 +72,17 @@ def _update_values(tally, pairs, new, f, V, policy, random_ties, changed, rng):
     """`mean_targets` of all steps, last first, where new tuples can have changed something; V and the greedy policy.
 
     ``pairs[h, :new[h]]`` (H, S*A) got tuples since the last time, each stands there once; the list grows by the pairs
-    from which a state of another value came. A tie is drawn again, or not, at the states of listed pairs only.
-    ``changed`` (S,) is room to work in. One function: handing the tally over at each step would double its time.
+    from which a state of another value came. The greedy actions change at the states of listed pairs
+    only; ``random_ties`` tells whether a tie between them is drawn at random.
+    ``changed`` (S,) is room to work in. Inlined: handing all that over would take as long as the work.
     """
-    visits, reward, moves, seen, kinds, origins, ways = tally
     H, A, m = f.shape[0], f.shape[2], 0
     for h in range(H - 1, -1, -1):
         n = new[h]
         for i in range(m):
             t = changed[i]
-            for j in range(ways[h, t]):
-                k = origins[h, t, j]
+            for j in range(tally.ways[h, t]):
+                k = tally.origins[h, t, j]
                 fresh = True
                 for q in range(n):
                     if pairs[h, q] == k:
@@ -93,11 +93,11 @@ def _update_values(tally, pairs, new, f, V, policy, random_ties, changed, rng):
                     n += 1
         for i in range(n):
             s, a = pairs[h, i] // A, pairs[h, i] % A
-            total = reward[h, s, a]
-            for j in range(kinds[h, s, a]):
-                t = seen[h, s, a, j]
-                total += moves[h, s, a, t] * V[h + 1, t]
-            f[h, s, a] = total / visits[h, s, a]
+            total = tally.reward[h, s, a]
+            for j in range(tally.kinds[h, s, a]):
+                t = tally.seen[h, s, a, j]
+                total += tally.moves[h, s, a, t] * V[h + 1, t]
+            f[h, s, a] = total / tally.visits[h, s, a]
         m = 0
         for i in range(n):
             s = pairs[h, i] // A
@@ -118,5 +118,5 @@ def _add_steps(tally, s, a, r, s_next):
 
 add = kernel(_add)
 mean_targets = kernel(_mean_targets)
-update_values = kernel(_update_values)
+update_values = kernel(_update_values, inline=True)
 add_steps = kernel(_add_steps)

@@ -204,6 +204,18 @@ def test_reassociated_code_is_not_served_to_an_exact_kernel(fresh):
     assert exact(x, x.size) == _total(x, x.size)
 
 
+def _share(x, n):
+    return x / n
+
+
+def test_a_division_by_zero_raises_unless_it_was_said_not_to(fresh):
+    checked, unchecked = jit.kernel(_share), jit.kernel(_share, checked=False)
+    assert unchecked(1.0, 0.0) == np.inf
+    assert unchecked(1.0, 3.0) == checked(1.0, 3.0) == 1.0 / 3.0
+    with pytest.raises(ZeroDivisionError):
+        checked(1.0, 0.0)
+
+
 def test_closures_are_not_cached(fresh):
     assert [jit.kernel(_make(k))(1.0) for k in (2.0, 3.0)] == [2.0, 3.0]
     assert not list((fresh / "cache").rglob("*_times*"))
