@@ -190,13 +190,13 @@ def bonuses(phi: np.ndarray, visits: np.ndarray, params: Params) -> np.ndarray:
 
 def factored(moves: np.ndarray, parts: Factors, pooled: bool = False) -> np.ndarray:
     """prod_i P_i (S, J, S) from counts (S, J, S); unseen contexts uniform. ``pooled``: one P_i for all factors."""
-    k, v = int(parts.contexts.max()) + 1, int(parts.values.max()) + 1
-    cells = [context[:, :, None] * v + value for value, context in zip(*parts)]
-    counts = np.array([np.bincount(c.ravel(), moves.ravel(), k * v).reshape(k, v) for c in cells])
+    k, v, M = int(parts.contexts.max()) + 1, int(parts.values.max()) + 1, len(parts.values)
+    cells = ((np.arange(M)[:, None, None] * k + parts.contexts)[..., None] * v + parts.values[:, None, None]).ravel()
+    counts = np.bincount(cells, np.broadcast_to(moves, (M, *moves.shape)).ravel(), M * k * v).reshape(M, k, v)
     counts = np.broadcast_to(counts.sum(0), counts.shape) if pooled else counts
     n, sizes = counts.sum(-1, keepdims=True), parts.values.max(1)[:, None, None] + 1
     laws = np.where(n > 0, counts / np.maximum(n, 1), np.where(np.arange(v) < sizes, 1 / sizes, 0.0))
-    return np.prod([law[context][:, :, value] for law, value, context in zip(laws, *parts)], axis=0)
+    return laws.take(cells).reshape(M, *moves.shape).prod(0)
 
 
 def factor_bound(p: np.ndarray, q: np.ndarray) -> Any:

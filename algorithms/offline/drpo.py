@@ -295,26 +295,26 @@ def _loop_body(world, logged, action, sft, r, theta, pi, cum, total, count, sett
     """``sft`` and ``cum`` (H, S, A): cumulative probabilities. Without logged states (None) only line 7 is compiled."""
     H, _, A = pi.shape
     for t in range(len(log.policy)):                                                   # 2
-        _begin(pi, log.policy[t], log.seen[t], total, count)
+        seen = log.seen[t]
+        _begin(pi, log.policy[t], seen, total, count)
         for _ in range(int(settings[1])):                                              # 3
             h = int(rng.random() * H)                                                  # 3
             if logged is None:
                 s = start(world)                                                       # 7
                 for k in range(h):
-                    log.seen[t, k, s] += 1.0
+                    seen[k, s] += 1.0
                     s = step(world, draw(cum[k, s], 0, A, rng.random()))[1]            # 7
                 a = draw(sft[h, s], 0, A, rng.random())                                # 7
             else:
                 i = int(rng.random() * logged.shape[0])                                # 3
                 s, a = logged[i, h], action[i, h]                                      # 3
                 reset(world, h, s)                                                     # 3
-            if rng.random() < 0.5:
-                a = draw(cum[h, s], 0, A, rng.random())                                # 3, 7
-            _follow(world, h, s, a, r, cum, total, count, log.seen[t], rng)            # 3
+            a = draw(cum[h, s], 0, A, rng.random()) if rng.random() < 0.5 else a       # 3, 7
+            _follow(world, h, s, a, r, cum, total, count, seen, rng)                   # 3
         _improve(total, count, settings[0], theta, pi, cum)                            # 4, 5
 
 
 _begin = kernel(_begin_body)
-_follow = kernel(_follow_body)
-_improve = kernel(_improve_body)
-_loop = kernel(_loop_body)
+_follow = kernel(_follow_body, inline=True)
+_improve = kernel(_improve_body, checked=False)         # divisors: counts above 0, and a sum of which one term is 1
+_loop = kernel(_loop_body, checked=False)

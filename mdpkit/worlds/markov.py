@@ -152,17 +152,16 @@ def _step(world, a):
 
 
 def _reset(world, h, s):
-    allowed = world.allowed
-    law = world.law
+    allowed, S = world.allowed, world.law.S  # the law itself as a variable would have all its arrays counted
     world.seen[world.here[0]] = True         # where it stands has been visited
     bad = RESET
-    if 0 <= s < law.S and 0 <= h < law.places // law.S and allowed[h * law.S + s]:
+    if 0 <= s < S and 0 <= h < world.law.places // S and allowed[h * S + s]:
         bad = FINE
     world.fault[bad] = 1
     if bad != FINE:
         return
-    world.here[0] = h * law.S + s
-    world.here[1] = (h + 1) * law.stride
+    world.here[0] = h * S + s
+    world.here[1] = (h + 1) * world.law.stride
     world.counts[2] += 1
 
 
@@ -184,5 +183,5 @@ mark = kernel(_mark)
 transition = kernel(_transition)
 start = kernel(_start)
 step = kernel(_step)
-reset = kernel(_reset)
+reset = kernel(_reset, checked=False)                   # the divisor is S
 ask = kernel(_ask)

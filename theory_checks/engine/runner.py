@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -194,7 +195,8 @@ def _rows(batch: list[tuple[_Case, Task]], store: Store, engine: Engine, before:
             missing.append(i)
         else:
             found[i] = row
-    eta = sum(store.typical_seconds(batch[i][1].slug, batch[i][1].claim) or 0.1 for i in missing)
+    ahead = Counter((batch[i][1].slug, batch[i][1].claim) for i in missing)
+    eta = sum(n * (store.typical_seconds(*claim) or 0.1) for claim, n in ahead.items())
     for j, row, seconds, status in engine.map([batch[i][1] for i in missing]):
         i = missing[j]
         store.put(batch[i][1], keys[i], row, seconds, status)
