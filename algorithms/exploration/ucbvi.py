@@ -236,71 +236,73 @@ def _replan_body(counts, mind, rule, rounds):
 
     One function, put into the loop: handing the arrays over at each step would double its time.
     """
-    H, A, n_touched = mind.Q.shape[0], mind.Q.shape[2], 0
+    visits, _, moves, seen, kinds, origins, ways = counts
+    arrivals, D, bonus, r, Q, V, policy, path, stamp, touched, pairs, changed = mind
+    H, A, n_touched = Q.shape[0], Q.shape[2], 0
     for h in range(H):
-        s, w = mind.path[h], h * rule.each
-        pair = s * A + mind.policy[h, s]
-        mind.arrivals[h + 1, mind.path[h + 1]] += 1.0
-        if rule.each == 1 or mind.stamp[pair] != rounds:
-            mind.stamp[pair] = rounds
-            b = rule.c * ucbvi_hoeffding(counts.visits[w, s, mind.policy[h, s]], 1.0 * H, rule.L)  # 5
-            mind.b[w, s, mind.policy[h, s]] = b
+        s, w = path[h], h * rule.each
+        pair = s * A + policy[h, s]
+        arrivals[h + 1, path[h + 1]] += 1.0
+        if rule.each == 1 or stamp[pair] != rounds:
+            stamp[pair] = rounds
+            b = rule.c * ucbvi_hoeffding(visits[w, s, policy[h, s]], 1.0 * H, rule.L)  # 5
+            bonus[w, s, policy[h, s]] = b
             if rule.each == 0 and (rule.bernstein or b < H):
-                mind.touched[n_touched] = pair
+                touched[n_touched] = pair
                 n_touched += 1
     m = 0
     for h in range(H - 1, -1, -1):                                                     # 4
-        w, y, now, n = h * rule.each, mind.path[h + 1], rounds + 1 + h, n_touched
+        w, y, now, n = h * rule.each, path[h + 1], rounds + 1 + h, n_touched
         if rule.bernstein:
-            least = ucbvi_distrust(mind.arrivals[h + 1, y], 1.0 * H, rule.S, 1.0 * A, rule.L)   # 6
-            if least != mind.D[h + 1, y]:
-                mind.D[h + 1, y] = least
-                mind.changed[m] = y
+            least = ucbvi_distrust(arrivals[h + 1, y], 1.0 * H, rule.S, 1.0 * A, rule.L)   # 6
+            if least != D[h + 1, y]:
+                D[h + 1, y] = least
+                changed[m] = y
                 m += 1
         if rule.each == 1:
-            mind.touched[0], n = mind.path[h] * A + mind.policy[h, mind.path[h]], 1
+            touched[0], n = path[h] * A + policy[h, path[h]], 1
         for i in range(n):
-            mind.pairs[i] = mind.touched[i]
-            mind.stamp[mind.touched[i]] = now
+            pairs[i] = touched[i]
+            stamp[touched[i]] = now
         for i in range(m):
-            for j in range(counts.ways[w, mind.changed[i]]):
-                pair = counts.origins[w, mind.changed[i], j]
-                if mind.stamp[pair] != now:
-                    mind.stamp[pair] = now
-                    mind.pairs[n] = pair
+            for j in range(ways[w, changed[i]]):
+                pair = origins[w, changed[i], j]
+                if stamp[pair] != now:
+                    stamp[pair] = now
+                    pairs[n] = pair
                     n += 1
         m = 0
         for i in range(n):
-            s, a = mind.pairs[i] // A, mind.pairs[i] % A
-            N, b = counts.visits[w, s, a], mind.b[w, s, a]
+            s, a = pairs[i] // A, pairs[i] % A
+            N, b = visits[w, s, a], bonus[w, s, a]
             if rule.bernstein:
                 b = rule.c * (14.0 * H * rule.L / (3.0 * N))                           # at least that in 7
             if b >= H:
                 continue
             total = 0.0
-            for j in range(counts.kinds[w, s, a]):
-                t = counts.seen[w, s, a, j]
-                total += counts.moves[w, s, a, t] * mind.V[h + 1, t]
+            for j in range(kinds[w, s, a]):
+                t = seen[w, s, a, j]
+                total += moves[w, s, a, t] * V[h + 1, t]
             mean = total / N
             if rule.bernstein:
                 square, doubt = 0.0, 0.0
-                for j in range(counts.kinds[w, s, a]):
-                    t = counts.seen[w, s, a, j]
-                    square += counts.moves[w, s, a, t] * ((mind.V[h + 1, t] - mean) * (mind.V[h + 1, t] - mean))
-                    doubt += counts.moves[w, s, a, t] * mind.D[h + 1, t]
+                for j in range(kinds[w, s, a]):
+                    t = seen[w, s, a, j]
+                    square += moves[w, s, a, t] * ((V[h + 1, t] - mean) * (V[h + 1, t] - mean))
+                    doubt += moves[w, s, a, t] * D[h + 1, t]
                 b = rule.c * ucbvi_bernstein(N, square / N, doubt / N, 1.0 * H, rule.L)   # 6, 7
-            q = mind.r[h, s, a] + mean + b
-            if q < mind.Q[h, s, a]:
-                mind.Q[h, s, a] = q                                                         # 8
-                if a == mind.policy[h, s]:           # a fall elsewhere moves neither V nor the lowest maximiser
+            q = r[h, s, a] + mean + b
+            if q < Q[h, s, a]:
+                Q[h, s, a] = q                                                         # 8
+                if a == policy[h, s]:           # a fall elsewhere moves neither V nor the lowest maximiser
                     best = 0
                     for a in range(1, A):
-                        if mind.Q[h, s, a] > mind.Q[h, s, best]:
+                        if Q[h, s, a] > Q[h, s, best]:
                             best = a
-                    mind.policy[h, s] = best
-                    if mind.Q[h, s, best] != mind.V[h, s]:
-                        mind.V[h, s] = mind.Q[h, s, best]                                        # 9
-                        mind.changed[m] = s
+                    policy[h, s] = best
+                    if Q[h, s, best] != V[h, s]:
+                        V[h, s] = Q[h, s, best]                                        # 9
+                        changed[m] = s
                         m += 1
 
 
